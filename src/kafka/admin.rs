@@ -1,0 +1,170 @@
+//! Topics: what there is, and creating what is missing.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::KafkaError;
+use super::client::{LoggingContext, client_config};
+use crate::config::KafkaSettings;
+
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What is known of an existing topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// The topic's name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// How many replicas each has.
+    pub replication: i32,
+}
+
+/// A topic as it is to be created.
+#[derive(Debug, Clone)]
+pub struct TopicSpec {
+    /// The topic's name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many replicas; -1 leaves it to the broker.
+    pub replication: i32,
+    /// Topic settings, by Kafka's names.
+    pub config: Vec<(String, String)>,
+}
+
+/// Looks at topics and creates them.
+pub struct Admin {
+    bootstrap_servers: String,
+    admin: AdminClient<LoggingContext>,
+    metadata: BaseConsumer<LoggingContext>,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").field("bootstrap_servers", &self.bootstrap_servers).finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// Builds the client; no broker is asked yet.
+    ///
+    /// # Errors
+    /// [`KafkaError::Config`] when the client refuses a property.
+    pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
+        let config = client_config(settings, &[]);
+        Ok(Self {
+            bootstrap_servers: settings.bootstrap_servers.clone(),
+            admin: config.create_with_context(LoggingContext).map_err(KafkaError::Config)?,
+            metadata: config.create_with_context(LoggingContext).map_err(KafkaError::Config)?,
+        })
+    }
+
+    /// What is known of a topic; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the metadata cannot be had.
+    pub fn topic(&self, name: &str) -> Result<Option<TopicInfo>, KafkaError> {
+        let metadata = self
+            .metadata
+            .client()
+            .fetch_metadata(Some(name), REQUEST_TIMEOUT)
+            .map_err(|e| KafkaError::request(format!("read the metadata of topic {name}"), e))?;
+        let Some(topic) = metadata.topics().iter().find(|t| t.name() == name) else { return Ok(None) };
+        if topic.error().is_some() || topic.partitions().is_empty() {
+            return Ok(None);
+        }
+        let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        Ok(Some(TopicInfo {
+            name: name.to_owned(),
+            partitions: count(topic.partitions().len()),
+            replication: topic.partitions().iter().map(|p| count(p.replicas().len())).max().unwrap_or(1),
+        }))
+    }
+
+    /// A topic's settings, by Kafka's names.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the broker does not tell.
+    pub async fn topic_config(&self, name: &str) -> Result<HashMap<String, String>, KafkaError> {
+        let what = || format!("read the settings of topic {name}");
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+        let answers = self
+            .admin
+            .describe_configs(&[ResourceSpecifier::Topic(name)], &options)
+            .await
+            .map_err(|e| KafkaError::request(what(), e))?;
+        let mut settings = HashMap::new();
+        for answer in answers {
+            let resource = answer.map_err(|code| {
+                KafkaError::request(what(), rdkafka::error::KafkaError::AdminOp(code))
+            })?;
+            settings.extend(resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?))));
+        }
+        Ok(settings)
+    }
+
+    /// Creates a topic and waits until its metadata shows it; one that exists by now is fine.
+    ///
+    /// # Errors
+    /// [`KafkaError::CreateTopic`] with the broker's answer.
+    pub async fn create(&self, spec: &TopicSpec) -> Result<(), KafkaError> {
+        let mut topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(spec.replication));
+        for (key, value) in &spec.config {
+            topic = topic.set(key, value);
+        }
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
+        let answers = self
+            .admin
+            .create_topics([&topic], &options)
+            .await
+            .map_err(|e| KafkaError::request(format!("create the topic {}", spec.name), e))?;
+        for answer in answers {
+            match answer {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((topic, code)) => return Err(KafkaError::CreateTopic { topic, code }),
+            }
+        }
+        let begun = Instant::now();
+        while self.topic(&spec.name)?.is_none() && begun.elapsed() < REQUEST_TIMEOUT {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// The topic as it is; where it is missing it is created from `spec`, if `allowed`.
+    ///
+    /// # Errors
+    /// [`KafkaError::UnknownTopic`] when it is missing and must not be created, and those of [`Admin::create`].
+    pub async fn ensure(&self, spec: &TopicSpec, allowed: bool) -> Result<TopicInfo, KafkaError> {
+        if let Some(found) = self.topic(&spec.name)? {
+            return Ok(found);
+        }
+        let missing = || KafkaError::UnknownTopic {
+            topic: spec.name.clone(),
+            bootstrap_servers: self.bootstrap_servers.clone(),
+        };
+        if !allowed {
+            return Err(missing());
+        }
+        self.create(spec).await?;
+        tracing::info!(topic = spec.name, partitions = spec.partitions, "created the topic {}", spec.name);
+        self.topic(&spec.name)?.ok_or_else(missing)
+    }
+
+    /// The first and the end offset of a partition (the end is the last stable offset).
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the leader does not answer.
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+        self.metadata
+            .client()
+            .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+            .map_err(|e| KafkaError::request(format!("read the offsets of {topic}/{partition}"), e))
+    }
+}

@@ -1,0 +1,119 @@
+//! The client configuration that every consumer and producer starts from, what the client logs, and waiting for the
+//! first broker.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError as ClientError;
+
+use super::KafkaError;
+use crate::config::KafkaSettings;
+
+/// How often a start that waits for Kafka says so.
+const WAIT_NOTICE: Duration = Duration::from_secs(5);
+
+/// Builds the configuration: the user's properties first, then ours, so that nothing passed through can undo a guarantee.
+pub(crate) fn client_config(settings: &KafkaSettings, ours: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("client.id", &settings.client_id);
+    // Reconnect quickly after an outage; the client's own default backs off up to 10 s.
+    config.set("reconnect.backoff.max.ms", "2000");
+    // An IPv6 `localhost` that nothing listens on costs a failed connection each time.
+    config.set("broker.address.family", "any");
+    for (key, value) in &settings.properties {
+        config.set(key, value);
+    }
+    for (key, value) in &settings.secrets {
+        config.set(key, value.expose());
+    }
+    config.set("bootstrap.servers", &settings.bootstrap_servers);
+    for (key, value) in ours {
+        config.set(*key, *value);
+    }
+    config.set_log_level(RDKafkaLogLevel::Warning);
+    config
+}
+
+/// A context that only passes on what the client logs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LoggingContext;
+
+impl ClientContext for LoggingContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_client_line(level, facility, message);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        log_client_error(&error, reason);
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for LoggingContext {}
+
+/// One place for the client's log lines. Connection trouble is a warning here: the rooms that depend on the connection
+/// say themselves when it has become somebody's problem.
+pub(crate) fn log_client_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::warn!(facility, "kafka client: {message}");
+        }
+        RDKafkaLogLevel::Warning => tracing::debug!(facility, "kafka client: {message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+            tracing::trace!(facility, "kafka client: {message}");
+        }
+    }
+}
+
+/// One place for the errors that the client reports outside of any call.
+pub(crate) fn log_client_error(error: &ClientError, reason: &str) {
+    tracing::debug!(%error, "kafka client: {reason}");
+}
+
+/// Waits until a broker answers a metadata request, with a line every few seconds.
+///
+/// `stop` is asked between attempts; when it says true the wait ends with `Ok(false)`.
+///
+/// # Errors
+/// [`KafkaError::Unreachable`] after the settings' connect timeout, [`KafkaError::Config`] when the client cannot be
+/// built from the settings at all.
+pub fn wait_until_reachable(settings: &KafkaSettings, stop: &dyn Fn() -> bool) -> Result<bool, KafkaError> {
+    let probe: BaseConsumer<LoggingContext> =
+        client_config(settings, &[]).create_with_context(LoggingContext).map_err(KafkaError::Config)?;
+    let begun = Instant::now();
+    let mut noticed = begun;
+    loop {
+        if stop() {
+            return Ok(false);
+        }
+        let left = settings.connect_timeout.saturating_sub(begun.elapsed());
+        let patience = left.clamp(Duration::from_millis(50), Duration::from_millis(500));
+        match probe.client().fetch_metadata(None, patience) {
+            Ok(_) => return Ok(true),
+            Err(source) if begun.elapsed() >= settings.connect_timeout => {
+                return Err(KafkaError::Unreachable {
+                    bootstrap_servers: settings.bootstrap_servers.clone(),
+                    waited_s: begun.elapsed().as_secs(),
+                    source,
+                });
+            }
+            Err(error) => {
+                if noticed.elapsed() >= WAIT_NOTICE || noticed == begun {
+                    noticed = Instant::now();
+                    tracing::warn!(
+                        bootstrap_servers = settings.bootstrap_servers,
+                        waited_s = begun.elapsed().as_secs(),
+                        connect_timeout_s = settings.connect_timeout.as_secs(),
+                        %error,
+                        "Kafka does not answer yet at {}, still waiting",
+                        settings.bootstrap_servers,
+                    );
+                }
+                // A refused connection answers at once; the pause keeps the loop from spinning.
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}

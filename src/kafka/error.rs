@@ -1,0 +1,70 @@
+//! What can go wrong at the Kafka client, sorted by what the caller can do about it.
+
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+
+/// An error of the Kafka client or of a broker.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaError {
+    /// No broker answered.
+    #[error("Kafka is not reachable at {bootstrap_servers} (waited {waited_s} s)")]
+    Unreachable {
+        /// The servers that were tried.
+        bootstrap_servers: String,
+        /// How long, in seconds.
+        waited_s: u64,
+        /// The client's last word on it.
+        #[source]
+        source: ClientError,
+    },
+    /// A property is unknown to the client, or its value is out of range.
+    #[error("the Kafka client refuses its configuration")]
+    Config(#[source] ClientError),
+    /// The topic does not exist, and was not to be created.
+    #[error("the topic {topic} does not exist on {bootstrap_servers}; create it, or allow it with --create-topics")]
+    UnknownTopic {
+        /// The topic's name.
+        topic: String,
+        /// Where it was looked for.
+        bootstrap_servers: String,
+    },
+    /// A topic could not be created.
+    #[error("create the topic {topic}: {code}")]
+    CreateTopic {
+        /// The topic's name.
+        topic: String,
+        /// The broker's answer.
+        code: RDKafkaErrorCode,
+    },
+    /// A request failed.
+    #[error("{what}")]
+    Request {
+        /// What was being done.
+        what: String,
+        /// The client's error.
+        #[source]
+        source: ClientError,
+    },
+    /// The committed position is below what the topic still holds.
+    #[error(
+        "the records {partition} from offset {committed} up to {log_start} were deleted by retention before this group \
+         read them"
+    )]
+    Gap {
+        /// The partition, as `topic/number`.
+        partition: String,
+        /// Where the group had committed.
+        committed: i64,
+        /// Where the partition starts now.
+        log_start: i64,
+    },
+    /// The client cannot go on (fenced, or an idempotence violation).
+    #[error("the Kafka client stopped with a fatal error: {0}")]
+    Fatal(String),
+}
+
+impl KafkaError {
+    /// Shorthand for a failed request.
+    pub(crate) fn request(what: impl Into<String>, source: ClientError) -> Self {
+        Self::Request { what: what.into(), source }
+    }
+}

@@ -1,0 +1,223 @@
+//! The idempotent producer: every send gives back a future that resolves when all in-sync replicas have the record, or
+//! when it has failed for good. A dropped producer flushes nothing, so whoever owns one flushes it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::ClientContext;
+use rdkafka::Message as _;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use tokio::sync::oneshot;
+
+use super::KafkaError;
+use super::client::{client_config, log_client_error, log_client_line};
+use crate::config::KafkaSettings;
+use crate::record::Header;
+
+/// One record on its way out.
+#[derive(Debug, Clone, Default)]
+pub struct Outgoing {
+    /// Where to.
+    pub topic: Arc<str>,
+    /// A fixed partition, or `None` for the partitioner (murmur2 of the key, as Java clients do).
+    pub partition: Option<i32>,
+    /// The key; `None` is Kafka's null.
+    pub key: Option<Bytes>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// The headers, in order.
+    pub headers: Vec<Header>,
+    /// Milliseconds since the epoch, or `None` for now.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// Where an acknowledged record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// The partition that it went to.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+}
+
+/// Why a record was not acknowledged.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SendError {
+    /// The client's queue is full: wait and send again.
+    #[error("the producer's queue is full")]
+    QueueFull,
+    /// The broker, or the client before it, refuses the record's size; sending it again cannot help.
+    #[error("the record is larger than Kafka takes")]
+    TooLarge,
+    /// The producer itself can no longer be used: a new one must be built.
+    #[error("the producer stopped with a fatal error")]
+    Fatal(#[source] ClientError),
+    /// Not acknowledged in time, forbidden, no such topic, and the rest: another attempt may help.
+    #[error("the record was not acknowledged")]
+    Failed(#[source] ClientError),
+    /// The producer went away before it knew.
+    #[error("the producer was closed before the record was acknowledged")]
+    Closed,
+}
+
+impl SendError {
+    fn from_client(error: ClientError) -> Self {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::QueueFull) => Self::QueueFull,
+            Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => Self::TooLarge,
+            Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced) => Self::Fatal(error),
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// The outcome of one send, when it is known.
+#[derive(Debug)]
+pub struct Delivery(oneshot::Receiver<Result<Delivered, SendError>>);
+
+impl Future for Delivery {
+    type Output = Result<Delivered, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(SendError::Closed)))
+    }
+}
+
+/// What differs between the producers of the roles.
+#[derive(Debug, Clone)]
+pub struct ProducerOptions {
+    /// How long the client collects a batch, in milliseconds; 0 sends at once.
+    pub linger_ms: u32,
+    /// How long the client itself tries before a send has failed.
+    pub message_timeout: Duration,
+    /// The largest record that the client lets pass, in bytes; the broker has its own limit.
+    pub max_message_bytes: usize,
+    /// How much may wait in the client's queue, in bytes.
+    pub queue_bytes: usize,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> Self {
+        Self {
+            linger_ms: 5,
+            message_timeout: Duration::from_secs(30),
+            max_message_bytes: 1_000_000,
+            queue_bytes: 64 << 20,
+        }
+    }
+}
+
+type Answer = oneshot::Sender<Result<Delivered, SendError>>;
+
+#[derive(Debug, Clone, Default)]
+struct DeliveryContext;
+
+impl ClientContext for DeliveryContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_client_line(level, facility, message);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        log_client_error(&error, reason);
+    }
+}
+
+impl ProducerContext for DeliveryContext {
+    type DeliveryOpaque = Box<Answer>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, answer: Self::DeliveryOpaque) {
+        let outcome = match result {
+            Ok(message) => Ok(Delivered { partition: message.partition(), offset: message.offset() }),
+            Err((error, _)) => Err(SendError::from_client(error.clone())),
+        };
+        // Nobody waits for it any more: the record is where it is all the same.
+        drop(answer.send(outcome));
+    }
+}
+
+/// An idempotent producer that waits for all in-sync replicas.
+pub struct Producer {
+    inner: ThreadedProducer<DeliveryContext>,
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("in_flight", &self.inner.in_flight_count()).finish()
+    }
+}
+
+impl Producer {
+    /// Builds the producer; no broker is asked yet.
+    ///
+    /// # Errors
+    /// [`KafkaError::Config`] when the client refuses a property.
+    pub fn new(settings: &KafkaSettings, options: &ProducerOptions) -> Result<Self, KafkaError> {
+        let linger = options.linger_ms.to_string();
+        let timeout = options.message_timeout.as_millis().to_string();
+        let max_bytes = options.max_message_bytes.to_string();
+        let queue_kb = (options.queue_bytes / 1024).max(1024).to_string();
+        let config = client_config(
+            settings,
+            &[
+                ("enable.idempotence", "true"),
+                ("acks", "all"),
+                ("partitioner", "murmur2_random"),
+                ("linger.ms", &linger),
+                ("message.timeout.ms", &timeout),
+                ("message.max.bytes", &max_bytes),
+                ("queue.buffering.max.kbytes", &queue_kb),
+            ],
+        );
+        let inner = config.create_with_context(DeliveryContext).map_err(KafkaError::Config)?;
+        Ok(Self { inner })
+    }
+
+    /// Puts a record into the client's queue, in the order of the calls. The record is copied by the client.
+    ///
+    /// # Errors
+    /// [`SendError::QueueFull`] and the other errors that the client knows without asking a broker.
+    pub fn send(&self, record: &Outgoing) -> Result<Delivery, SendError> {
+        let (answer, delivery) = oneshot::channel();
+        let mut out = BaseRecord::<[u8], [u8], Box<Answer>>::with_opaque_to(&record.topic, Box::new(answer));
+        out.partition = record.partition;
+        out.key = record.key.as_deref();
+        out.payload = record.value.as_deref();
+        out.timestamp = record.timestamp_ms;
+        if !record.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            for Header { name, value } in &record.headers {
+                headers = headers.insert(ClientHeader { key: name, value: value.as_deref() });
+            }
+            out.headers = Some(headers);
+        }
+        match self.inner.send(out) {
+            Ok(()) => Ok(Delivery(delivery)),
+            Err((error, _)) => Err(SendError::from_client(error)),
+        }
+    }
+
+    /// How many records are neither acknowledged nor failed.
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.inner.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Waits until everything queued is acknowledged or failed.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when that takes longer than `timeout`.
+    pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
+        self.inner.flush(timeout).map_err(|e| KafkaError::request("flush the producer", e))
+    }
+
+    /// The fatal error that ended this producer, if one did.
+    pub fn fatal_error(&self) -> Option<String> {
+        self.inner.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+}

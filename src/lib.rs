@@ -1,0 +1,37 @@
+//! A Kafka order pipeline whose dead letters are first-class.
+//!
+//! The rooms of the crate, and who uses whom (an arrow means "uses", nothing points back):
+//!
+//! ```text
+//! bin, main → cli → {producer, pipeline, monitor, dlq, audit} → {kafka, models, record, failure, config}
+//! pipeline  → {dlq handler, audit writer}
+//! ```
+//!
+//! * [`models`]: the order, its validation, and the wire forms of dead letter, audit entry and health entry.
+//! * [`record`]: one consumed Kafka record, owned.
+//! * [`failure`]: the failure categories, and the error that carries one.
+//! * [`config`]: settings, raw and checked.
+//! * `dlq`: attempts, backoff, the handler and the dead letter sinks; usable by any consumer (feature `handler`).
+//! * `audit`: the append-only journal of outcomes.
+//! * `pipeline`: the tracker: one record → one outcome → one commit.
+//! * `kafka`: the only room that names the Kafka client's types.
+//! * `producer`, `monitor`: the other roles.
+
+pub mod config;
+pub mod failure;
+pub mod models;
+#[cfg(feature = "kafka")]
+pub mod record;
+
+#[cfg(feature = "tracker")]
+pub mod audit;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "handler")]
+pub mod dlq;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(feature = "tracker")]
+pub mod pipeline;
+#[cfg(feature = "producer")]
+pub mod producer;

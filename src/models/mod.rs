@@ -1,0 +1,1 @@
+//! Orders, their validation, and the wire forms.
