@@ -105,7 +105,7 @@ impl Failure {
 
     /// One line for each level of the error, the outermost first.
     pub fn stack(&self) -> Vec<String> {
-        levels(self).collect()
+        levels(self)
     }
 }
 
@@ -121,14 +121,19 @@ impl Error for Failure {
     }
 }
 
-fn levels<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = String> + 'a {
-    let causes: fn(&&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> = |e| e.source();
-    std::iter::successors(Some(error), causes).map(ToString::to_string)
+fn levels(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut levels = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        levels.push(cause.to_string());
+        next = cause.source();
+    }
+    levels
 }
 
 /// An error and its causes in one line, joined with `: `.
 pub fn chain_of(error: &(dyn Error + 'static)) -> String {
-    levels(error).collect::<Vec<_>>().join(": ")
+    levels(error).join(": ")
 }
 
 #[cfg(test)]

@@ -1,1 +1,333 @@
-//! 
+//! The group consumer: events in, explicit offsets out. It never stores or commits an offset by itself, never settles a
+//! rebalance by itself, and never blocks past the deadline that it is given.
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::KafkaError;
+use super::client::{LoggingContext, client_config, log_client_line};
+use super::native::{EventQueue, NativeEvent};
+use crate::config::KafkaSettings;
+use crate::record::{Record, TopicPartition};
+
+/// What the consumer had to say.
+#[derive(Debug)]
+pub enum Event {
+    /// One record.
+    Record(Record),
+    /// Everything below `offset` has been delivered (transaction markers and compacted offsets close with it).
+    EndOfPartition {
+        /// The partition.
+        partition: TopicPartition,
+        /// The next offset that could hold a record.
+        offset: i64,
+    },
+    /// These partitions are ours once [`Consumer::assign`] says where to start.
+    Assigned(Vec<TopicPartition>),
+    /// These partitions are to be given back with [`Consumer::unassign`], at the latest within the poll interval.
+    Revoked {
+        /// The partitions.
+        partitions: Vec<TopicPartition>,
+        /// Another member may already own them: nothing of theirs may be committed any more.
+        lost: bool,
+    },
+    /// What became of an asynchronous commit.
+    Committed(CommitReport),
+    /// The position of a partition is outside of what the topic holds.
+    OutOfRange(TopicPartition),
+    /// The client cannot go on.
+    Fatal(KafkaError),
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+pub struct CommitReport {
+    /// The partitions and offsets of the commit.
+    pub offsets: Vec<(TopicPartition, i64)>,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+/// Where to start reading a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// At its first record.
+    Beginning,
+    /// At this offset.
+    At(i64),
+}
+
+/// What differs from consumer to consumer.
+#[derive(Debug, Clone)]
+pub struct ConsumerOptions {
+    /// The consumer group.
+    pub group: String,
+    /// How long the group waits for a silent member.
+    pub session_timeout: Duration,
+    /// How long a member may go without polling.
+    pub max_poll_interval: Duration,
+    /// How much the client may fetch ahead, in bytes.
+    pub fetch_ahead_bytes: usize,
+}
+
+/// A member of a consumer group.
+pub struct Consumer {
+    // Dropped before the client that it belongs to.
+    queue: EventQueue,
+    inner: Arc<BaseConsumer<LoggingContext>>,
+    bootstrap_servers: String,
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consumer").field("bootstrap_servers", &self.bootstrap_servers).finish_non_exhaustive()
+    }
+}
+
+impl Consumer {
+    /// Builds the consumer; no broker is asked yet.
+    ///
+    /// # Errors
+    /// [`KafkaError::Config`] when the client refuses a property.
+    pub fn new(settings: &KafkaSettings, options: &ConsumerOptions) -> Result<Self, KafkaError> {
+        let session = options.session_timeout.as_millis().to_string();
+        let poll = options.max_poll_interval.as_millis().to_string();
+        let ahead_kb = (options.fetch_ahead_bytes / 1024).max(1).to_string();
+        let config = client_config(
+            settings,
+            &[
+                ("group.id", &options.group),
+                ("session.timeout.ms", &session),
+                ("max.poll.interval.ms", &poll),
+                ("queued.max.messages.kbytes", &ahead_kb),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                // A position that the topic no longer holds is an alarm, never a jump: a new group's start is chosen by us.
+                ("auto.offset.reset", "error"),
+                ("isolation.level", "read_committed"),
+                ("enable.partition.eof", "true"),
+                ("check.crcs", "true"),
+                ("group.protocol", "classic"),
+                ("partition.assignment.strategy", "cooperative-sticky"),
+            ],
+        );
+        let inner: BaseConsumer<LoggingContext> =
+            config.create_with_context(LoggingContext).map_err(KafkaError::Config)?;
+        let queue = EventQueue::of(inner.client().native_ptr()).ok_or_else(|| {
+            KafkaError::Config(ClientError::ClientCreation("the client has no consumer queue".to_owned()))
+        })?;
+        Ok(Self { queue, inner: Arc::new(inner), bootstrap_servers: settings.bootstrap_servers.clone() })
+    }
+
+    /// Joins the group for a topic.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the client refuses the topic's name.
+    pub fn subscribe(&self, topic: &str) -> Result<(), KafkaError> {
+        self.inner.subscribe(&[topic]).map_err(|e| KafkaError::request(format!("subscribe to {topic}"), e))
+    }
+
+    /// Waits for the next event; `None` when nothing came in time.
+    pub fn poll(&mut self, timeout: Duration) -> Option<Event> {
+        match self.queue.poll(timeout)? {
+            NativeEvent::Record(record) => Some(Event::Record(record)),
+            NativeEvent::EndOfPartition { partition, offset } => Some(Event::EndOfPartition { partition, offset }),
+            NativeEvent::Assign(partitions) => Some(Event::Assigned(partitions)),
+            NativeEvent::Revoke(partitions) => {
+                Some(Event::Revoked { partitions, lost: self.inner.assignment_lost() })
+            }
+            NativeEvent::Commit { error, offsets } => {
+                // Commits of nothing are reported too, as an error of their own.
+                (error != Some(RDKafkaErrorCode::NoOffset)).then(|| {
+                    Event::Committed(CommitReport { offsets, error: error.map(|code| code.to_string()) })
+                })
+            }
+            NativeEvent::Error { partition: Some(partition), code: RDKafkaErrorCode::AutoOffsetReset, .. } => {
+                Some(Event::OutOfRange(partition))
+            }
+            NativeEvent::Error { fatal: true, code, reason, .. } => {
+                let reason = self.inner.client().fatal_error().map_or(reason, |(_, text)| text);
+                Some(Event::Fatal(KafkaError::Fatal(format!("{code}: {reason}"))))
+            }
+            NativeEvent::Error { code, reason, partition, .. } => {
+                report_error(code, &reason, partition.as_ref());
+                None
+            }
+            NativeEvent::Log { level, facility, message } => {
+                log_client_line(log_level(level), &facility, &message);
+                None
+            }
+            NativeEvent::Other => None,
+        }
+    }
+
+    /// Takes over partitions at the positions given, and un-pauses them: the client keeps a pause across assignments.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the client refuses.
+    pub fn assign(&self, positions: &[(TopicPartition, Position)]) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (at, position) in positions {
+            let offset = match position {
+                Position::Beginning => Offset::Beginning,
+                Position::At(offset) => Offset::Offset(*offset),
+            };
+            list.add_partition_offset(&at.topic, at.partition, offset)
+                .map_err(|e| KafkaError::request(format!("start {at} at {position:?}"), e))?;
+        }
+        self.inner.incremental_assign(&list).map_err(|e| KafkaError::request("take over partitions", e))?;
+        self.inner.resume(&list).map_err(|e| KafkaError::request("resume partitions", e))
+    }
+
+    /// Gives partitions back.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the client refuses.
+    pub fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
+        self.inner
+            .incremental_unassign(&list_of(partitions))
+            .map_err(|e| KafkaError::request("give partitions back", e))
+    }
+
+    /// Stops fetching a partition until [`Consumer::resume`].
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the partition is not ours.
+    pub fn pause(&self, partition: &TopicPartition) -> Result<(), KafkaError> {
+        let list = list_of(std::slice::from_ref(partition));
+        self.inner.pause(&list).map_err(|e| KafkaError::request(format!("pause {partition}"), e))
+    }
+
+    /// Fetches a paused partition again, from where it was.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the partition is not ours.
+    pub fn resume(&self, partition: &TopicPartition) -> Result<(), KafkaError> {
+        let list = list_of(std::slice::from_ref(partition));
+        self.inner.resume(&list).map_err(|e| KafkaError::request(format!("resume {partition}"), e))
+    }
+
+    /// The group's committed offsets; `None` where it never committed.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the coordinator does not answer in time.
+    pub fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaError> {
+        let answer = self
+            .inner
+            .committed_offsets(list_of(partitions), timeout)
+            .map_err(|e| KafkaError::request("read the group's committed offsets", e))?;
+        answer
+            .elements()
+            .iter()
+            .map(|e| {
+                e.error().map_err(|e| KafkaError::request("read the group's committed offsets", e))?;
+                let offset = match e.offset() {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                };
+                Ok((TopicPartition::new(e.topic(), e.partition()), offset))
+            })
+            .collect()
+    }
+
+    /// The first offset and the last stable offset of a partition.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the leader does not answer in time.
+    pub fn watermarks(&self, partition: &TopicPartition, timeout: Duration) -> Result<(i64, i64), KafkaError> {
+        self.inner
+            .client()
+            .fetch_watermarks(&partition.topic, partition.partition, timeout)
+            .map_err(|e| KafkaError::request(format!("read the offsets of {partition}"), e))
+    }
+
+    /// Asks for a commit; an [`Event::Committed`] tells what became of it.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the client does not even take the request.
+    pub fn commit_async(&self, offsets: &[(TopicPartition, i64)]) -> Result<(), KafkaError> {
+        self.inner
+            .commit(&offsets_list(offsets)?, CommitMode::Async)
+            .map_err(|e| KafkaError::request("commit offsets", e))
+    }
+
+    /// Commits and waits for the answer, at most until the deadline: with every broker down the client's own wait has
+    /// no end, so it waits on a thread of its own, which is left behind.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] with the broker's answer, or when there was none in time.
+    pub fn commit_sync(&self, offsets: &[(TopicPartition, i64)], timeout: Duration) -> Result<(), KafkaError> {
+        let list = offsets_list(offsets)?;
+        let client = Arc::clone(&self.inner);
+        let answer = on_own_thread(timeout, move || client.commit(&list, CommitMode::Sync));
+        answer
+            .unwrap_or(Err(ClientError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut)))
+            .map_err(|e| KafkaError::request("commit offsets", e))
+    }
+
+    /// Leaves the group. Gives up after the deadline: the process is about to end, and with the brokers down the
+    /// client would wait for a session timeout.
+    pub fn close(self, timeout: Duration) -> bool {
+        let Self { queue, inner, .. } = self;
+        on_own_thread(timeout, move || {
+            drop(queue);
+            drop(inner);
+        })
+        .is_some()
+    }
+}
+
+/// Runs a call that has no deadline of its own on a thread; `None` when it took too long.
+fn on_own_thread<T: Send + 'static>(timeout: Duration, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, waiting) = mpsc::sync_channel(1);
+    std::thread::Builder::new()
+        .name("kafka-wait".to_owned())
+        .spawn(move || drop(done.send(call())))
+        .ok()?;
+    waiting.recv_timeout(timeout).ok()
+}
+
+fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for at in partitions {
+        list.add_partition(&at.topic, at.partition);
+    }
+    list
+}
+
+fn offsets_list(offsets: &[(TopicPartition, i64)]) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (at, offset) in offsets {
+        list.add_partition_offset(&at.topic, at.partition, Offset::Offset(*offset))
+            .map_err(|e| KafkaError::request(format!("commit {at} at {offset}"), e))?;
+    }
+    Ok(list)
+}
+
+/// Errors that pass by themselves are warnings; the client keeps trying.
+fn report_error(code: RDKafkaErrorCode, reason: &str, partition: Option<&TopicPartition>) {
+    match code {
+        RDKafkaErrorCode::AllBrokersDown => tracing::warn!("no Kafka broker can be reached, still trying"),
+        RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve => {
+            tracing::debug!(%code, "kafka client: {reason}");
+        }
+        _ => tracing::warn!(%code, partition = partition.map(ToString::to_string), "kafka client: {reason}"),
+    }
+}
+
+fn log_level(level: i32) -> RDKafkaLogLevel {
+    match level {
+        ..=3 => RDKafkaLogLevel::Error,
+        4 => RDKafkaLogLevel::Warning,
+        _ => RDKafkaLogLevel::Info,
+    }
+}

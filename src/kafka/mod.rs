@@ -3,15 +3,15 @@
 
 mod admin;
 mod client;
-//mod consumer;
+mod consumer;
 mod error;
-//mod native;
+mod native;
 mod producer;
 //mod reader;
 
 pub use admin::{Admin, TopicInfo, TopicSpec};
 pub use client::wait_until_reachable;
-//pub use consumer::{CommitReport, Consumer, ConsumerOptions, Event, Position};
+pub use consumer::{CommitReport, Consumer, ConsumerOptions, Event, Position};
 pub use error::KafkaError;
 pub use producer::{Delivered, Delivery, Outgoing, Producer, ProducerOptions, SendError};
 //pub use reader::Reader;

@@ -1,1 +1,261 @@
-//! 
+//! The consumer's event queue, read through rdkafka-sys. The safe wrapper loses the offset of an end-of-partition event
+//! and the partition of an error, panics on a header name that is not UTF-8, and forces a rebalance to be settled inside
+//! a callback; here each event becomes a plain value instead (`docs/decisions/0002-own-event-poll.md`). Nothing but this
+//! file and the embedded broker holds raw pointers.
+#![expect(unsafe_code, reason = "librdkafka's event API has no safe wrapper that keeps what we need")]
+
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka_sys as sys;
+
+use crate::record::{Header, Record, RecordTimestamp, TimestampKind, TopicPartition};
+
+/// One thing that the client had to say.
+#[derive(Debug)]
+pub(super) enum NativeEvent {
+    Record(Record),
+    EndOfPartition { partition: TopicPartition, offset: i64 },
+    Assign(Vec<TopicPartition>),
+    Revoke(Vec<TopicPartition>),
+    Commit { error: Option<RDKafkaErrorCode>, offsets: Vec<(TopicPartition, i64)> },
+    Error { partition: Option<TopicPartition>, code: RDKafkaErrorCode, reason: String, fatal: bool },
+    Log { level: i32, facility: String, message: String },
+    Other,
+}
+
+/// The queue that all of one consumer's events arrive in.
+pub(super) struct EventQueue {
+    queue: *mut sys::rd_kafka_queue_t,
+    /// The topic of the last record: consecutive records nearly always share it, so its name is allocated once.
+    topic: Arc<str>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread; `&mut self` in `poll` keeps it to one at a time.
+unsafe impl Send for EventQueue {}
+
+impl Drop for EventQueue {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from rd_kafka_queue_get_consumer, which gave us our own reference to release.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+/// An event that is destroyed when it goes out of scope.
+struct Event(*mut sys::rd_kafka_event_t);
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from rd_kafka_queue_poll, and each event is destroyed exactly once, here.
+        unsafe { sys::rd_kafka_event_destroy(self.0) }
+    }
+}
+
+impl EventQueue {
+    /// The consumer queue of a client; `None` when the client is no group consumer.
+    ///
+    /// The caller keeps the client alive for as long as the queue lives.
+    pub(super) fn of(client: *mut sys::rd_kafka_t) -> Option<Self> {
+        // SAFETY: the pointer is a live client's (the caller took it from one that it owns).
+        let queue = unsafe { sys::rd_kafka_queue_get_consumer(client) };
+        (!queue.is_null()).then(|| Self { queue, topic: Arc::from("") })
+    }
+
+    /// Waits for the next event, `None` when there was none in time.
+    pub(super) fn poll(&mut self, timeout: Duration) -> Option<NativeEvent> {
+        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is live; a null event is checked before use.
+        let event = unsafe { sys::rd_kafka_queue_poll(self.queue, timeout_ms) };
+        if event.is_null() {
+            return None;
+        }
+        let event = Event(event);
+        // SAFETY: the event is live until `event` is dropped at the end of this function, and everything that is read
+        // from it is copied out before.
+        Some(unsafe {
+            match sys::rd_kafka_event_type(event.0) {
+                sys::RD_KAFKA_EVENT_FETCH => self.fetch(&event),
+                sys::RD_KAFKA_EVENT_REBALANCE => rebalance(&event),
+                sys::RD_KAFKA_EVENT_OFFSET_COMMIT => commit(&event),
+                sys::RD_KAFKA_EVENT_ERROR => error(&event),
+                sys::RD_KAFKA_EVENT_LOG => log(&event),
+                _ => NativeEvent::Other,
+            }
+        })
+    }
+
+    /// # Safety
+    /// `event` is a live fetch event.
+    unsafe fn fetch(&mut self, event: &Event) -> NativeEvent {
+        // SAFETY: live event; the message belongs to it and is only read while it lives.
+        unsafe {
+            let message = sys::rd_kafka_event_message_next(event.0);
+            let Some(message) = message.as_ref() else { return NativeEvent::Other };
+            let partition = message.partition;
+            let name = text(sys::rd_kafka_topic_name(message.rkt));
+            if *self.topic != *name {
+                self.topic = Arc::from(&*name);
+            }
+            if message.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                let partition = TopicPartition { topic: Arc::clone(&self.topic), partition };
+                let reason = text(sys::rd_kafka_message_errstr(message)).into_owned();
+                return failed(Some(partition), message.offset, message.err, reason, false);
+            }
+            NativeEvent::Record(Record {
+                topic: Arc::clone(&self.topic),
+                partition,
+                offset: message.offset,
+                timestamp: timestamp(message),
+                key: bytes(message.key, message.key_len),
+                value: bytes(message.payload, message.len),
+                headers: headers(message),
+            })
+        }
+    }
+}
+
+/// The end of a partition is reported as an error; everything else is one.
+fn failed(
+    partition: Option<TopicPartition>,
+    offset: i64,
+    code: sys::rd_kafka_resp_err_t,
+    reason: String,
+    fatal: bool,
+) -> NativeEvent {
+    match (partition, code) {
+        (Some(partition), sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF) => {
+            NativeEvent::EndOfPartition { partition, offset }
+        }
+        (partition, code) => NativeEvent::Error { partition, code: code.into(), reason, fatal },
+    }
+}
+
+/// # Safety
+/// `event` is a live error event.
+unsafe fn error(event: &Event) -> NativeEvent {
+    // SAFETY: live event; the partition is a copy that we destroy.
+    unsafe {
+        let code = sys::rd_kafka_event_error(event.0);
+        let reason = text(sys::rd_kafka_event_error_string(event.0)).into_owned();
+        let fatal = sys::rd_kafka_event_error_is_fatal(event.0) != 0;
+        let found = sys::rd_kafka_event_topic_partition(event.0);
+        let Some(at) = found.as_ref() else { return failed(None, -1, code, reason, fatal) };
+        let partition = TopicPartition::new(&*text(at.topic), at.partition);
+        let offset = at.offset;
+        sys::rd_kafka_topic_partition_destroy(found);
+        failed(Some(partition), offset, code, reason, fatal)
+    }
+}
+
+/// # Safety
+/// `event` is a live rebalance event.
+unsafe fn rebalance(event: &Event) -> NativeEvent {
+    // SAFETY: live event; the list belongs to it and is copied.
+    unsafe {
+        let list = partitions(sys::rd_kafka_event_topic_partition_list(event.0));
+        let partitions = list.into_iter().map(|(partition, _)| partition).collect();
+        match sys::rd_kafka_event_error(event.0) {
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => NativeEvent::Assign(partitions),
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => NativeEvent::Revoke(partitions),
+            code => failed(None, -1, code, "rebalance".to_owned(), false),
+        }
+    }
+}
+
+/// # Safety
+/// `event` is a live offset commit event.
+unsafe fn commit(event: &Event) -> NativeEvent {
+    // SAFETY: live event; the list belongs to it and is copied.
+    unsafe {
+        let code = sys::rd_kafka_event_error(event.0);
+        let error = (code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into());
+        NativeEvent::Commit { error, offsets: partitions(sys::rd_kafka_event_topic_partition_list(event.0)) }
+    }
+}
+
+/// # Safety
+/// `event` is a live log event.
+unsafe fn log(event: &Event) -> NativeEvent {
+    let (mut facility, mut message, mut level) = (ptr::null(), ptr::null(), 0);
+    // SAFETY: live event; the strings belong to it and are copied.
+    unsafe {
+        if sys::rd_kafka_event_log(event.0, &raw mut facility, &raw mut message, &raw mut level) != 0 {
+            return NativeEvent::Other;
+        }
+        NativeEvent::Log { level, facility: text(facility).trim().to_owned(), message: text(message).trim().to_owned() }
+    }
+}
+
+/// # Safety
+/// `list` is null or a live list.
+unsafe fn partitions(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<(TopicPartition, i64)> {
+    // SAFETY: the list has `cnt` elements, each with a topic name.
+    unsafe {
+        let Some(list) = list.as_ref() else { return Vec::new() };
+        let count = usize::try_from(list.cnt).unwrap_or(0);
+        let mut found = Vec::with_capacity(count);
+        for at in 0..count {
+            let element = &*list.elems.add(at);
+            found.push((TopicPartition::new(&*text(element.topic), element.partition), element.offset));
+        }
+        found
+    }
+}
+
+/// # Safety
+/// `message` is a live message of a consumer.
+unsafe fn timestamp(message: &sys::rd_kafka_message_t) -> Option<RecordTimestamp> {
+    let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    // SAFETY: the message is live and `kind` outlives the call.
+    let millis = unsafe { sys::rd_kafka_message_timestamp(message, &raw mut kind) };
+    let kind = match kind {
+        sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME => TimestampKind::CreateTime,
+        sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => TimestampKind::LogAppendTime,
+        sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => return None,
+    };
+    (millis >= 0).then_some(RecordTimestamp { millis, kind })
+}
+
+/// # Safety
+/// `message` is a live message of a consumer.
+unsafe fn headers(message: &sys::rd_kafka_message_t) -> Vec<Header> {
+    let mut list = ptr::null_mut();
+    // SAFETY: the message is live; the headers belong to it and every one is copied.
+    unsafe {
+        if sys::rd_kafka_message_headers(message, &raw mut list) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            return Vec::new();
+        }
+        let count = sys::rd_kafka_header_cnt(list);
+        let mut found = Vec::with_capacity(count);
+        for at in 0..count {
+            let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) = (ptr::null(), ptr::null(), 0);
+            let code = sys::rd_kafka_header_get_all(list, at, &raw mut name, &raw mut value, &raw mut size);
+            if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                found.push(Header { name: text(name).into_owned(), value: bytes(value, size) });
+            }
+        }
+        found
+    }
+}
+
+/// # Safety
+/// `data` is null or points at `size` readable bytes.
+unsafe fn bytes(data: *const c_void, size: usize) -> Option<Bytes> {
+    // SAFETY: as promised by the caller; the bytes are copied.
+    (!data.is_null()).then(|| unsafe { Bytes::copy_from_slice(std::slice::from_raw_parts(data.cast(), size)) })
+}
+
+/// # Safety
+/// `data` is null or a C string that lives while the result is used.
+unsafe fn text<'a>(data: *const c_char) -> std::borrow::Cow<'a, str> {
+    if data.is_null() {
+        return "".into();
+    }
+    // SAFETY: as promised by the caller.
+    unsafe { CStr::from_ptr(data) }.to_string_lossy()
+}
