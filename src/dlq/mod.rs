@@ -1,1 +1,44 @@
-//! To come.
+//! Dead letters as a library: attempts with a time limit and exponential backoff, failure categories, and a dead letter
+//! that is acknowledged before anybody may commit. Any payload, not only orders.
+//!
+//! ```
+//! use pubsub_kafka::dlq::{Handler, HandlerConfig, MemorySink, Outcome};
+//! use pubsub_kafka::failure::{Category, Failure};
+//! use pubsub_kafka::record::Record;
+//!
+//! async fn charge(record: &Record) -> Result<(), Failure> {
+//!     match record.payload() {
+//!         b"" => Err(Failure::new(Category::Validation, "the payload is empty")),
+//!         _ => Ok(()),
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let handler = Handler::new(HandlerConfig::new("billing"), MemorySink::default());
+//! let record = Record::new("payments", 0, 42).with_value("");
+//! match handler.process_with_retry(&record, |record| async { charge(record).await }).await? {
+//!     Outcome::Processed { .. } => println!("commit offset 43"),
+//!     Outcome::DeadLettered(letter) => println!("{}: commit offset 43", letter.category),
+//!     Outcome::Interrupted => println!("shutting down: do not commit"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The error of `process_with_retry` says that the dead letter itself could not be stored: then nothing may be committed,
+//! and the record is to be read again.
+
+mod attempts;
+mod backoff;
+mod envelope;
+mod handler;
+mod kafka_sink;
+mod sink;
+
+pub use attempts::{Attempted, Exhausted};
+pub use backoff::RetryPolicy;
+pub use envelope::{Envelope, headers};
+pub use handler::{Buried, Handler, HandlerConfig, HandlerError, Outcome};
+pub use kafka_sink::{KafkaSink, KafkaSinkConfig};
+pub use sink::{MemorySink, Receipt, Sink, SinkError};

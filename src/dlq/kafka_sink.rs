@@ -1,0 +1,135 @@
+//! The dead letter topic as a sink. A letter is safe when all in-sync replicas have it. One that Kafka refuses as too
+//! large goes without its payload, and without key and headers if that is still too large: it is never dropped.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::{Envelope, Receipt, Sink, SinkError};
+use crate::config::KafkaSettings;
+use crate::kafka::{Delivered, KafkaError, Outgoing, Producer, ProducerOptions, SendError};
+
+/// How long to wait for room in the producer's queue.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+/// How long the client itself tries before a send has failed; whoever publishes tries again after that.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much may wait in the producer's queue.
+const QUEUE_BYTES: usize = 16 << 20;
+
+/// Which topic, and what it takes.
+#[derive(Debug, Clone)]
+pub struct KafkaSinkConfig {
+    /// The dead letter topic.
+    pub topic: String,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// The largest batch that it takes, in bytes (its `max.message.bytes`).
+    pub max_message_bytes: usize,
+}
+
+/// Publishes dead letters to a topic, to the partition with the origin's number.
+#[derive(Debug)]
+pub struct KafkaSink {
+    settings: KafkaSettings,
+    options: ProducerOptions,
+    topic: Arc<str>,
+    partitions: i32,
+    /// Replaced when it stops with a fatal error.
+    producer: RwLock<Arc<Producer>>,
+}
+
+impl KafkaSink {
+    /// Builds the sink and its producer; no broker is asked yet.
+    ///
+    /// # Errors
+    /// [`KafkaError::Config`] when the client refuses a property.
+    pub fn new(settings: &KafkaSettings, config: KafkaSinkConfig) -> Result<Self, KafkaError> {
+        let options = ProducerOptions {
+            linger_ms: 2,
+            message_timeout: MESSAGE_TIMEOUT,
+            max_message_bytes: config.max_message_bytes,
+            queue_bytes: QUEUE_BYTES,
+        };
+        let producer = RwLock::new(Arc::new(Producer::new(settings, &options)?));
+        Ok(Self {
+            settings: settings.clone(),
+            options,
+            topic: Arc::from(config.topic),
+            partitions: config.partitions.max(1),
+            producer,
+        })
+    }
+
+    fn producer(&self) -> Arc<Producer> {
+        Arc::clone(&self.producer.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Builds a new producer in place of one that failed for good; only the first to notice does.
+    fn replace(&self, failed: &Arc<Producer>) -> Result<(), SinkError> {
+        let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, failed) {
+            tracing::warn!(reason = failed.fatal_error(), "the dead letter producer failed for good: building a new one");
+            *current = Arc::new(Producer::new(&self.settings, &self.options).map_err(|e| self.error(e))?);
+        }
+        Ok(())
+    }
+
+    fn error(&self, source: impl std::error::Error + Send + Sync + 'static) -> SinkError {
+        SinkError { target: format!("the topic {}", self.topic), source: Box::new(source) }
+    }
+
+    fn outgoing(&self, letter: &Envelope) -> Result<Outgoing, SinkError> {
+        let value = letter.value().map_err(|e| self.error(e))?;
+        Ok(Outgoing {
+            topic: Arc::clone(&self.topic),
+            partition: Some(letter.partition().rem_euclid(self.partitions)),
+            key: letter.key().cloned(),
+            value: Some(value.into()),
+            headers: letter.headers().cloned().collect(),
+            timestamp_ms: None,
+        })
+    }
+
+    async fn send(&self, record: &Outgoing) -> Result<Delivered, SendError> {
+        loop {
+            let producer = self.producer();
+            let sent = match producer.send(record) {
+                Ok(delivery) => delivery.await,
+                Err(error) => Err(error),
+            };
+            match sent {
+                Err(SendError::QueueFull) => tokio::time::sleep(QUEUE_PAUSE).await,
+                // Not acknowledged, so it is sent again: its id is the same, so readers can tell a repeat.
+                Err(SendError::Fatal(error)) if self.replace(&producer).is_err() => return Err(SendError::Fatal(error)),
+                Err(SendError::Fatal(_)) => {}
+                ended => return ended,
+            }
+        }
+    }
+}
+
+impl Sink for KafkaSink {
+    async fn publish(&self, letter: &Envelope) -> Result<Receipt, SinkError> {
+        let receipt = |at: Delivered| Receipt::acknowledged(at.partition, at.offset);
+        match self.send(&self.outgoing(letter)?).await {
+            Ok(at) => return Ok(receipt(at)),
+            Err(SendError::TooLarge) => {}
+            Err(error) => return Err(self.error(error)),
+        }
+        let payload = letter.letter().original_payload.bytes().unwrap_or_default();
+        for smaller in [letter.clone().without_payload(payload), letter.clone().bare(payload)] {
+            match self.send(&self.outgoing(&smaller)?).await {
+                Ok(at) => {
+                    tracing::warn!(
+                        id = %letter.letter().id,
+                        payload_bytes = payload.len(),
+                        "a dead letter was too large for its topic: stored without its payload",
+                    );
+                    return Ok(receipt(at).without_payload());
+                }
+                Err(SendError::TooLarge) => {}
+                Err(error) => return Err(self.error(error)),
+            }
+        }
+        Err(self.error(SendError::TooLarge))
+    }
+}
