@@ -1,1 +1,24 @@
-//! To come.
+//! The tracker: each record gets one outcome, the outcome is made durable, and only then is its offset committed.
+//!
+//! ```text
+//! poll thread ── records ──▶ worker (one per partition) ── results, in order ──▶ finisher (one per partition)
+//!      ▲                      decode, validate, deliver                           dead letters, lines
+//!      └── durable outcomes ◀── audit writer (write, fdatasync) ◀── lines ─────────────┘
+//! ```
+//!
+//! The poll thread alone owns the consumer and alone commits; everything that it learns comes in as an event.
+
+mod deliver;
+mod finish;
+mod intake;
+mod judge;
+mod ledger;
+mod probe;
+mod start;
+mod stats;
+mod tracker;
+mod worker;
+
+pub use ledger::{Admission, Ledger};
+pub use start::{PipelineError, run};
+pub use stats::{Stats, StatsSnapshot};

@@ -1,0 +1,164 @@
+//! One outcome as one line, written straight into a buffer: this runs once for each record, so nothing is built first
+//! and copied later. The fields and their order are the contract's; readers use `models::AuditEntry`.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+
+use super::chain::{ChainHash, HASH_FIELD, HASH_HEX, LINE_END, digest, write_hex};
+use crate::dlq::{Buried, headers};
+use crate::models::escape_into;
+use crate::record::Record;
+
+/// How a record ended.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It was processed.
+    Processed {
+        /// The attempts it took, the first one included.
+        attempts: u32,
+    },
+    /// It failed, and its dead letter is safe: a [`Buried`] cannot be had otherwise.
+    DeadLettered(Buried),
+}
+
+/// A record with its final outcome.
+#[derive(Debug)]
+pub struct Judged {
+    /// The record.
+    pub record: Record,
+    /// Whether its payload is an order (valid or not).
+    pub deserialized: bool,
+    /// Its outcome.
+    pub verdict: Verdict,
+}
+
+/// Finished lines on their way to the writer, which fills in their hashes.
+#[derive(Debug, Default)]
+pub struct Lines {
+    pub(super) bytes: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) offsets: Vec<i64>,
+}
+
+/// A line's own digest and where its hash belongs.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) digest: ChainHash,
+    pub(super) hash_at: usize,
+}
+
+impl Lines {
+    /// Adds the line of one outcome.
+    pub fn push(&mut self, group: &str, now: Timestamp, judged: &Judged) {
+        let start = self.bytes.len();
+        self.bytes.reserve(judged.record.payload().len() * 5 / 2 + 512);
+        write_fields(&mut self.bytes, group, now, judged);
+        let own = digest(&self.bytes[start..]);
+        self.bytes.extend_from_slice(HASH_FIELD);
+        let hash_at = self.bytes.len();
+        self.bytes.extend_from_slice(&[b'0'; HASH_HEX]);
+        self.bytes.extend_from_slice(LINE_END);
+        self.entries.push(Entry { digest: own, hash_at });
+        self.offsets.push(judged.record.offset);
+    }
+
+    /// How many bytes they hold.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many lines there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Chains the lines onto a head.
+    pub(super) fn seal(&mut self, chain: &mut super::Chain) {
+        for Entry { digest, hash_at } in &self.entries {
+            let hash = chain.push(digest);
+            write_hex(&hash, &mut self.bytes[*hash_at..*hash_at + HASH_HEX]);
+        }
+    }
+}
+
+fn write_fields(out: &mut Vec<u8>, group: &str, now: Timestamp, judged: &Judged) {
+    let Judged { record, deserialized, verdict } = judged;
+    out.extend_from_slice(b"{\"timestamp\":\"");
+    put(out, format_args!("{now:.3}"));
+    out.extend_from_slice(b"\",\"event_type\":\"message.received\",\"kafka_topic\":");
+    escape_into(out, &record.topic);
+    put(out, format_args!(",\"kafka_partition\":{},\"kafka_offset\":{}", record.partition, record.offset));
+    if let Some(timestamp) = record.timestamp {
+        put(out, format_args!(",\"kafka_timestamp\":{}", timestamp.millis));
+    }
+    out.extend_from_slice(b",\"consumer_group\":");
+    escape_into(out, group);
+    text_or_base64(out, "kafka_key", record.key.as_deref());
+    text_or_base64(out, "raw_message", record.value.as_deref());
+    put(out, format_args!(",\"message_size\":{},\"deserialized\":{deserialized}", record.payload().len()));
+    match verdict {
+        Verdict::Processed { attempts } => {
+            order_full(out, *deserialized, record.payload());
+            put(out, format_args!(",\"outcome\":\"processed\",\"attempts\":{attempts}"));
+        }
+        Verdict::DeadLettered(buried) => {
+            out.extend_from_slice(b",\"error\":");
+            escape_into(out, &buried.error);
+            order_full(out, *deserialized, record.payload());
+            put(
+                out,
+                format_args!(
+                    ",\"outcome\":\"dead_lettered\",\"failure_reason\":\"{}\",\"attempts\":{},\"dlq_id\":\"{}\",\
+                     \"dlq_partition\":{},\"dlq_offset\":{}",
+                    buried.category,
+                    buried.attempts,
+                    buried.id,
+                    buried.receipt.partition(),
+                    buried.receipt.offset(),
+                ),
+            );
+        }
+    }
+    if let Some(replay_id) = record.last_header(headers::REPLAY_ID).and_then(|id| std::str::from_utf8(id).ok()) {
+        out.extend_from_slice(b",\"replay_id\":");
+        escape_into(out, replay_id);
+    }
+}
+
+/// The order's own bytes. A line break can only stand between tokens there, so leaving it out changes nothing but bytes.
+fn order_full(out: &mut Vec<u8>, deserialized: bool, payload: &[u8]) {
+    if !deserialized {
+        return;
+    }
+    out.extend_from_slice(b",\"order_full\":");
+    if memchr::memchr2(b'\n', b'\r', payload).is_none() {
+        out.extend_from_slice(payload);
+    } else {
+        out.extend(payload.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+    }
+}
+
+/// `"name":"text"`, or `"name_base64"` where the bytes are not UTF-8, or null.
+fn text_or_base64(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
+    match bytes.map(|bytes| std::str::from_utf8(bytes).map_err(|_| bytes)) {
+        None => put(out, format_args!(",\"{name}\":null")),
+        Some(Ok(text)) => {
+            put(out, format_args!(",\"{name}\":"));
+            escape_into(out, text);
+        }
+        Some(Err(bytes)) => put(out, format_args!(",\"{name}_base64\":\"{}\"", BASE64.encode(bytes))),
+    }
+}
+
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing into a Vec cannot fail.
+    drop(out.write_fmt(text));
+}

@@ -1,0 +1,148 @@
+//! One assigned partition: its ledger, the tasks that work on it, and how much of it is let in. The poll thread owns it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::finish::Finisher;
+use super::judge::Judge;
+use super::stats::Stats;
+use super::{Admission, Ledger, worker};
+use crate::audit::{AuditWriter, Durable, Scope};
+use crate::config::Ordering;
+use crate::record::{Record, TopicPartition};
+
+/// Records are handed to the worker in batches of this many, or when the poll finds no more.
+const BATCH: usize = 256;
+
+/// What every partition's tasks share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) runtime: Handle,
+    pub(super) judge: Arc<Judge>,
+    pub(super) writer: AuditWriter,
+    pub(super) stats: Arc<Stats>,
+    pub(super) group: Arc<str>,
+    pub(super) ordering: Ordering,
+}
+
+/// One partition, for one assignment of it.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) at: TopicPartition,
+    pub(super) ledger: Ledger,
+    pub(super) paused: bool,
+    scope: Scope,
+    stop: CancellationToken,
+    records: Option<UnboundedSender<Vec<Record>>>,
+    batch: Vec<Record>,
+    tasks: [AbortHandle; 2],
+    drained: bool,
+}
+
+impl Part {
+    /// Starts the partition's worker and finisher.
+    pub(super) fn start(at: TopicPartition, epoch: u64, ledger: Ledger, shared: &Shared) -> Self {
+        let scope = Scope::new(at.partition, epoch);
+        let stop = CancellationToken::new();
+        let (records, to_worker) = unbounded_channel();
+        let (results, to_finisher) = unbounded_channel();
+        let judge = Arc::clone(&shared.judge);
+        let finisher = Finisher {
+            handler: Arc::clone(&judge.handler),
+            writer: shared.writer.clone(),
+            scope: scope.clone(),
+            group: Arc::clone(&shared.group),
+            stats: Arc::clone(&shared.stats),
+        };
+        let worker = worker::run(judge, shared.ordering, to_worker, results, stop.clone());
+        let tasks = [
+            shared.runtime.spawn(worker).abort_handle(),
+            shared.runtime.spawn(finisher.run(to_finisher)).abort_handle(),
+        ];
+        Self {
+            at,
+            ledger,
+            paused: false,
+            scope,
+            stop,
+            records: Some(records),
+            batch: Vec::with_capacity(BATCH),
+            tasks,
+            drained: false,
+        }
+    }
+
+    /// Takes a record in. One that comes after the drain began is left for whoever reads the partition next.
+    pub(super) fn take(&mut self, record: Record, stats: &Stats) {
+        if self.records.is_none() {
+            return;
+        }
+        if self.ledger.delivered(record.offset, record.size_bytes()) == Admission::Process {
+            stats.received(record.payload().len());
+            self.batch.push(record);
+            if self.batch.len() >= BATCH {
+                self.flush();
+            }
+        }
+    }
+
+    /// Notes the end of the partition. After the drain began, records may have been left out before it.
+    pub(super) fn end_of_partition(&mut self, offset: i64) {
+        if self.records.is_some() {
+            self.ledger.end_of_partition(offset);
+        }
+    }
+
+    /// Hands what was collected to the worker.
+    pub(super) fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        if let Some(records) = &self.records {
+            // The worker ends before its queue only when it was stopped; then the records have no outcome.
+            drop(records.send(batch));
+        }
+    }
+
+    /// Notes durable outcomes of this assignment; says whether they were of it.
+    pub(super) fn finished(&mut self, durable: &Durable) -> bool {
+        let ours = durable.scope().epoch == self.scope.epoch;
+        if ours {
+            self.ledger.finished(durable.offsets());
+        }
+        ours
+    }
+
+    /// Starts nothing new, ends waits, lets what runs finish.
+    pub(super) fn begin_drain(&mut self) {
+        self.stop.cancel();
+        self.records = None;
+        self.batch.clear();
+    }
+
+    /// Notes that everything that was under way is settled.
+    pub(super) fn note_drained(&mut self, scope: &Scope) {
+        self.drained |= scope.epoch == self.scope.epoch;
+    }
+
+    /// Whether everything that was under way is settled.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// Throws away what is still under way, and keeps the outcomes that are durable but not committed.
+    pub(super) fn abandon(mut self) -> (TopicPartition, BTreeSet<i64>) {
+        self.begin_drain();
+        self.scope.close();
+        for task in &self.tasks {
+            task.abort();
+        }
+        (self.at, self.ledger.into_settled())
+    }
+}

@@ -1,0 +1,67 @@
+//! One record → one result: decode, validate, deliver. Writes nothing and commits nothing.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::deliver::Target;
+use crate::dlq::{Attempted, Exhausted, Handler, KafkaSink};
+use crate::failure::Failure;
+use crate::models::{DecodeLimits, decode, validate};
+use crate::record::Record;
+
+/// A record whose processing has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) record: Record,
+    /// Whether the payload is an order.
+    pub(super) deserialized: bool,
+    /// The attempts that a success took, or why the record was given up.
+    pub(super) result: Result<u32, Exhausted>,
+}
+
+/// What can be said of a record without waiting for anything.
+#[derive(Debug)]
+pub(super) enum Examined {
+    Ended(Ended),
+    /// A valid order that the delivery target has to accept first.
+    ToDeliver(Record),
+}
+
+/// Judges records. Shared by every partition.
+#[derive(Debug)]
+pub(super) struct Judge {
+    pub(super) limits: DecodeLimits,
+    pub(super) target: Option<Target>,
+    pub(super) handler: Arc<Handler<KafkaSink>>,
+}
+
+impl Judge {
+    /// Decodes and validates; where there is no delivery target, that is the whole processing.
+    pub(super) fn examine(&self, record: Record) -> Examined {
+        let (deserialized, failure) = match decode(record.value.as_deref(), &self.limits) {
+            Err(error) => (false, Some(Failure::caused_by(error.category(), "the payload is not an order", error))),
+            Ok(order) => match validate(&order) {
+                Err(error) => (true, Some(Failure::caused_by(error.category(), "the order is not valid", error))),
+                Ok(()) => (true, None),
+            },
+        };
+        let result = match (failure, &self.target) {
+            (Some(failure), _) => Err(Exhausted::at_once(failure)),
+            (None, Some(_)) => return Examined::ToDeliver(record),
+            (None, None) => Ok(1),
+        };
+        Examined::Ended(Ended { record, deserialized, result })
+    }
+
+    /// Delivers a valid order with retries; `None` when `stop` came first.
+    pub(super) async fn deliver(&self, record: Record, stop: &CancellationToken) -> Option<Ended> {
+        let Some(target) = &self.target else { return Some(Ended { record, deserialized: true, result: Ok(1) }) };
+        let result = match self.handler.attempt(stop, &record, |record| target.post(record)).await {
+            Attempted::Done { attempts, .. } => Ok(attempts),
+            Attempted::Failed(exhausted) => Err(exhausted),
+            Attempted::Interrupted => return None,
+        };
+        Some(Ended { record, deserialized: true, result })
+    }
+}

@@ -1,0 +1,543 @@
+//! The poll thread: it alone owns the consumer, takes over and gives back partitions, and commits. It never waits longer
+//! than a moment, so the group never waits for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::Receiver;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::intake::{Part, Shared};
+use super::probe::Pulse;
+use super::stats::StatsSnapshot;
+use super::{Ledger, PipelineError};
+use crate::audit::Completion;
+use crate::config::TrackerSettings;
+use crate::failure::{Category, chain_of};
+use crate::kafka::{CommitReport, Consumer, Event, KafkaError, Position};
+use crate::record::TopicPartition;
+
+/// How many events are taken before the other duties have their turn.
+const BURST: usize = 2048;
+/// How long a poll waits when nothing else is due soon.
+const IDLE_POLL: Duration = Duration::from_millis(100);
+/// How long a poll waits when something else may happen any time.
+const BUSY_POLL: Duration = Duration::from_millis(5);
+/// How long a full partition is waited for before it is paused: pausing throws the client's fetched records away.
+const FULL_WAIT: Duration = Duration::from_millis(50);
+/// How long the group's coordinator may take for an answer while the poll waits for it.
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait before asking it again.
+const COORDINATOR_PAUSE: Duration = Duration::from_secs(1);
+/// A commit that was not answered for this long is given up, and a new one is made.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the last commit of a partition may take.
+const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the group is asked for offsets of partitions that others own, with `--exit-at-end`.
+const OTHERS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The state of the poll thread.
+pub(super) struct Tracker<'s> {
+    settings: &'s TrackerSettings,
+    consumer: Consumer,
+    shared: Shared,
+    completions: Receiver<Completion>,
+    stop: CancellationToken,
+    pulse: Arc<Pulse>,
+    /// With `--exit-at-end`: the ends that were seen at the start, of partitions that hold records.
+    ends: Option<BTreeMap<i32, i64>>,
+    parts: BTreeMap<i32, Part>,
+    /// Durable outcomes of earlier assignments that were not committed, by partition: not to be repeated.
+    settled: BTreeMap<i32, BTreeSet<i64>>,
+    epoch: u64,
+    assigning: Option<Assigning>,
+    revoking: Option<Revoking>,
+    commits: Commits,
+    draining: Option<Instant>,
+    reported: Reported,
+}
+
+/// Partitions that wait for their start positions.
+struct Assigning {
+    partitions: Vec<TopicPartition>,
+    next_try: Instant,
+}
+
+/// Partitions that are being given back.
+struct Revoking {
+    partitions: Vec<TopicPartition>,
+    deadline: Instant,
+}
+
+/// When the last commit was, and whether it is answered.
+struct Commits {
+    last: Instant,
+    unanswered: bool,
+    /// What others have committed in partitions that are not ours.
+    others: BTreeMap<i32, i64>,
+    others_asked: Option<Instant>,
+}
+
+/// What the last line of metrics said.
+struct Reported {
+    at: Instant,
+    stats: StatsSnapshot,
+}
+
+impl<'s> Tracker<'s> {
+    /// A tracker that has not joined its group yet.
+    pub(super) fn new(
+        settings: &'s TrackerSettings,
+        consumer: Consumer,
+        shared: Shared,
+        completions: Receiver<Completion>,
+        pulse: Arc<Pulse>,
+        ends: Option<BTreeMap<i32, i64>>,
+        stop: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            settings,
+            consumer,
+            shared,
+            completions,
+            stop,
+            pulse,
+            ends,
+            parts: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            epoch: 0,
+            assigning: None,
+            revoking: None,
+            commits: Commits { last: now, unanswered: false, others: BTreeMap::new(), others_asked: None },
+            draining: None,
+            reported: Reported { at: now, stats: StatsSnapshot::default() },
+        }
+    }
+
+    /// Works until the stop token, the end (with `--exit-at-end`) or an error. Whatever ends it, what is known to be
+    /// durable is committed and the consumer is closed.
+    pub(super) fn run(mut self) -> Result<(), PipelineError> {
+        let ended = self.work();
+        self.close();
+        ended
+    }
+
+    fn work(&mut self) -> Result<(), PipelineError> {
+        self.consumer.subscribe(&self.settings.topic)?;
+        loop {
+            self.pulse.beat();
+            self.take_completions()?;
+            if self.draining.is_none() {
+                if self.stop.is_cancelled() {
+                    tracing::info!("stopping: letting records in flight finish");
+                    self.begin_drain();
+                } else if self.ends_reached()? {
+                    tracing::info!("every partition's end is done and committed");
+                    self.begin_drain();
+                }
+            }
+            if let Some(deadline) = self.draining {
+                let late = Instant::now() >= deadline;
+                if late {
+                    tracing::warn!("the shutdown timeout has passed: unfinished records are left for the next start");
+                }
+                if late || self.parts.values().all(Part::is_drained) {
+                    return Ok(());
+                }
+            }
+            self.settle_revocation()?;
+            self.try_assign()?;
+            self.commit_if_due();
+            self.resume_where_there_is_room()?;
+            self.report_metrics();
+            self.poll()?;
+        }
+    }
+
+    fn poll(&mut self) -> Result<(), PipelineError> {
+        let soon = self.draining.is_some()
+            || self.revoking.is_some()
+            || self.ends.is_some()
+            || self.parts.values().any(|part| part.paused);
+        let mut patience = if soon { BUSY_POLL } else { IDLE_POLL };
+        for _ in 0..BURST {
+            let Some(event) = self.consumer.poll(patience) else { break };
+            patience = Duration::ZERO;
+            self.handle(event)?;
+        }
+        for part in self.parts.values_mut() {
+            part.flush();
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), PipelineError> {
+        match event {
+            Event::Record(record) => {
+                let number = record.partition;
+                if let Some(part) = self.parts.get_mut(&number) {
+                    part.take(record, &self.shared.stats);
+                    if self.is_full(number) {
+                        self.hold_back(number)?;
+                    }
+                }
+            }
+            Event::EndOfPartition { partition, offset } => {
+                if let Some(part) = self.parts.get_mut(&partition.partition) {
+                    part.end_of_partition(offset);
+                }
+            }
+            Event::Assigned(partitions) => {
+                self.assigning = Some(Assigning { partitions, next_try: Instant::now() });
+            }
+            Event::Revoked { partitions, lost } => self.begin_revocation(partitions, lost)?,
+            Event::Committed(report) => self.note_commit(&report),
+            Event::OutOfRange(partition) => return Err(self.out_of_range(&partition)),
+            Event::Fatal(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    // Back-pressure
+
+    fn limits(&self) -> (usize, usize) {
+        let share = self.settings.max_in_flight_bytes / self.parts.len().max(1);
+        (self.settings.max_in_flight_records, share)
+    }
+
+    fn is_full(&self, number: i32) -> bool {
+        let (records, bytes) = self.limits();
+        self.parts.get(&number).is_some_and(|part| {
+            part.ledger.in_flight() >= records || part.ledger.in_flight_bytes() >= bytes
+        })
+    }
+
+    /// Waits a moment for room, then pauses the partition.
+    fn hold_back(&mut self, number: i32) -> Result<(), PipelineError> {
+        for part in self.parts.values_mut() {
+            part.flush();
+        }
+        let deadline = Instant::now() + FULL_WAIT;
+        while self.is_full(number) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.completions.recv_timeout(left) {
+                Ok(completion) => self.take(completion)?,
+                Err(_) => break,
+            }
+        }
+        if self.is_full(number) && let Some(part) = self.parts.get_mut(&number) && !part.paused {
+            tracing::debug!(partition = number, "pausing: too much is in flight");
+            self.consumer.pause(&part.at)?;
+            part.paused = true;
+        }
+        Ok(())
+    }
+
+    fn resume_where_there_is_room(&mut self) -> Result<(), PipelineError> {
+        let (records, bytes) = self.limits();
+        if self.draining.is_some() {
+            return Ok(());
+        }
+        for part in self.parts.values_mut().filter(|part| part.paused) {
+            if part.ledger.in_flight() <= records / 2 && part.ledger.in_flight_bytes() <= bytes / 2 {
+                tracing::debug!(partition = part.at.partition, "resuming");
+                self.consumer.resume(&part.at)?;
+                part.paused = false;
+            }
+        }
+        Ok(())
+    }
+
+    // What the journal says
+
+    fn take_completions(&mut self) -> Result<(), PipelineError> {
+        while let Ok(completion) = self.completions.try_recv() {
+            self.take(completion)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, completion: Completion) -> Result<(), PipelineError> {
+        match completion {
+            Completion::Durable(durable) => {
+                let number = durable.scope().partition;
+                let ours = self.parts.get_mut(&number).is_some_and(|part| part.finished(&durable));
+                if !ours {
+                    self.settled.entry(number).or_default().extend(durable.offsets());
+                }
+            }
+            Completion::Drained(scope) => {
+                if let Some(part) = self.parts.get_mut(&scope.partition) {
+                    part.note_drained(&scope);
+                }
+            }
+            Completion::Stalled { stalled } => self.pulse.disk_full(stalled),
+            Completion::Failed(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    // Taking over and giving back partitions
+
+    fn try_assign(&mut self) -> Result<(), PipelineError> {
+        if self.draining.is_some() {
+            return Ok(());
+        }
+        let Some(assigning) = self.assigning.take_if(|a| a.next_try <= Instant::now()) else { return Ok(()) };
+        let positions = match self.positions(&assigning.partitions) {
+            Ok(positions) => positions,
+            Err(PipelineError::Kafka(KafkaError::Request { what, source })) => {
+                tracing::warn!(error = %source, "{what}: asking again");
+                let next_try = Instant::now() + COORDINATOR_PAUSE;
+                self.assigning = Some(Assigning { next_try, ..assigning });
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let starts: Vec<_> = positions
+            .iter()
+            .map(|(at, committed)| (at.clone(), committed.map_or(Position::Beginning, Position::At)))
+            .collect();
+        self.consumer.assign(&starts)?;
+        for (at, committed) in positions {
+            self.epoch += 1;
+            tracing::info!(partition = at.partition, committed_offset = committed, "took over {at}");
+            let known = self.settled.remove(&at.partition).unwrap_or_default();
+            let ledger = Ledger::new(committed, known);
+            self.parts.insert(at.partition, Part::start(at, self.epoch, ledger, &self.shared));
+        }
+        Ok(())
+    }
+
+    /// Where the group stands in these partitions. A position that the topic no longer holds is an alarm.
+    fn positions(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Option<i64>)>, PipelineError> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let committed = self.consumer.committed(partitions, COORDINATOR_TIMEOUT)?;
+        for (at, offset) in &committed {
+            let Some(offset) = offset else { continue };
+            let (log_start, end) = self.consumer.watermarks(at, COORDINATOR_TIMEOUT)?;
+            if *offset < log_start {
+                let partition = at.to_string();
+                return Err(KafkaError::Gap { partition, committed: *offset, log_start }.into());
+            }
+            if *offset > end {
+                return Err(PipelineError::BeyondEnd { partition: at.to_string(), committed: *offset, end });
+            }
+        }
+        Ok(committed)
+    }
+
+    fn out_of_range(&self, partition: &TopicPartition) -> PipelineError {
+        let position = self.parts.get(&partition.partition).and_then(|part| part.ledger.position()).unwrap_or(0);
+        let partition_name = partition.to_string();
+        match self.consumer.watermarks(partition, COORDINATOR_TIMEOUT) {
+            Ok((log_start, _)) if position < log_start => {
+                KafkaError::Gap { partition: partition_name, committed: position, log_start }.into()
+            }
+            Ok((_, end)) => PipelineError::BeyondEnd { partition: partition_name, committed: position, end },
+            Err(error) => error.into(),
+        }
+    }
+
+    fn begin_revocation(&mut self, partitions: Vec<TopicPartition>, lost: bool) -> Result<(), PipelineError> {
+        if lost {
+            tracing::warn!(partitions = partitions.len(), "lost partitions: what was under way is thrown away");
+            self.give_up(&partitions);
+            self.consumer.unassign(&partitions)?;
+            return Ok(());
+        }
+        for at in &partitions {
+            if let Some(part) = self.parts.get_mut(&at.partition) {
+                part.begin_drain();
+            }
+        }
+        let deadline = Instant::now() + self.settings.shutdown_timeout;
+        self.revoking = Some(Revoking { partitions, deadline });
+        Ok(())
+    }
+
+    /// Gives partitions back once they are drained, or at the deadline; what is durable by then is committed first.
+    fn settle_revocation(&mut self) -> Result<(), PipelineError> {
+        let Some(revoking) = &self.revoking else { return Ok(()) };
+        let mut ours = revoking.partitions.iter().filter_map(|at| self.parts.get(&at.partition));
+        if Instant::now() < revoking.deadline && !ours.all(Part::is_drained) {
+            return Ok(());
+        }
+        let Some(Revoking { partitions, .. }) = self.revoking.take() else { return Ok(()) };
+        self.commit_for_good(partitions.iter().map(|at| at.partition).collect());
+        self.give_up(&partitions);
+        self.consumer.unassign(&partitions)?;
+        for at in &partitions {
+            tracing::info!(partition = at.partition, "gave back {at}");
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, partitions: &[TopicPartition]) {
+        for part in partitions.iter().filter_map(|at| self.parts.remove(&at.partition)) {
+            let (at, known) = part.abandon();
+            self.settled.entry(at.partition).or_default().extend(known);
+        }
+    }
+
+    // Commits: nowhere else
+
+    fn commit_if_due(&mut self) {
+        let now = Instant::now();
+        let since = now.duration_since(self.commits.last);
+        let interval = if self.ends.is_some() {
+            self.settings.commit_interval.min(Duration::from_millis(100))
+        } else {
+            self.settings.commit_interval
+        };
+        if since < interval || (self.commits.unanswered && since < COMMIT_PATIENCE) {
+            return;
+        }
+        let offsets: Vec<_> = self
+            .parts
+            .values()
+            .filter_map(|part| Some((part.at.clone(), part.ledger.to_commit()?)))
+            .collect();
+        if offsets.is_empty() {
+            return;
+        }
+        self.commits.last = now;
+        match self.consumer.commit_async(&offsets) {
+            Ok(()) => self.commits.unanswered = true,
+            Err(error) => tracing::warn!(error = chain_of(&error), "offsets not committed, trying again"),
+        }
+    }
+
+    fn note_commit(&mut self, report: &CommitReport) {
+        self.commits.unanswered = false;
+        if let Some(error) = &report.error {
+            tracing::warn!(error, "offsets not committed, trying again");
+            return;
+        }
+        for (at, offset) in &report.offsets {
+            if let Some(part) = self.parts.get_mut(&at.partition) {
+                part.ledger.committed(*offset);
+            }
+        }
+    }
+
+    /// The last commit of these partitions, waited for.
+    fn commit_for_good(&mut self, numbers: BTreeSet<i32>) {
+        let offsets: Vec<_> = self
+            .parts
+            .iter()
+            .filter(|(number, _)| numbers.contains(number))
+            .filter_map(|(_, part)| Some((part.at.clone(), part.ledger.to_commit()?)))
+            .collect();
+        if offsets.is_empty() {
+            return;
+        }
+        match self.consumer.commit_sync(&offsets, LAST_COMMIT_TIMEOUT) {
+            Ok(()) => {
+                for (at, offset) in offsets {
+                    if let Some(part) = self.parts.get_mut(&at.partition) {
+                        part.ledger.committed(offset);
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(
+                error = chain_of(&error),
+                "the last offsets were not committed: their records will be read again, nothing is lost",
+            ),
+        }
+    }
+
+    // The end
+
+    fn begin_drain(&mut self) {
+        self.draining = Some(Instant::now() + self.settings.shutdown_timeout);
+        for part in self.parts.values_mut() {
+            part.begin_drain();
+        }
+    }
+
+    fn close(mut self) {
+        self.commit_for_good(self.parts.keys().copied().collect());
+        for (_, part) in std::mem::take(&mut self.parts) {
+            drop(part.abandon());
+        }
+        self.report_metrics_now();
+        if !self.consumer.close(LAST_COMMIT_TIMEOUT) {
+            tracing::warn!("the group was not left in time; it notices after the session timeout");
+        }
+    }
+
+    /// With `--exit-at-end`: whether every end that was seen at the start is committed, by us or by others.
+    fn ends_reached(&mut self) -> Result<bool, PipelineError> {
+        let Some(ends) = &self.ends else { return Ok(false) };
+        let mut others = Vec::new();
+        for (number, end) in ends {
+            let committed = match self.parts.get(number) {
+                Some(part) => part.ledger.committed_offset(),
+                None => {
+                    others.push(TopicPartition::new(self.settings.topic.as_str(), *number));
+                    self.commits.others.get(number).copied()
+                }
+            };
+            if committed.is_none_or(|committed| committed < *end) && self.parts.contains_key(number) {
+                return Ok(false);
+            }
+        }
+        let stale = self.commits.others_asked.is_none_or(|at| at.elapsed() >= OTHERS_INTERVAL);
+        if !others.is_empty() && stale {
+            self.commits.others_asked = Some(Instant::now());
+            match self.consumer.committed(&others, COORDINATOR_TIMEOUT) {
+                Ok(found) => {
+                    let found = found.into_iter().filter_map(|(at, offset)| Some((at.partition, offset?)));
+                    self.commits.others.extend(found);
+                }
+                Err(error) => tracing::debug!(error = chain_of(&error), "cannot see what others have committed"),
+            }
+        }
+        let done = |at: &TopicPartition| {
+            let (end, seen) = (ends.get(&at.partition), self.commits.others.get(&at.partition));
+            matches!((end, seen), (Some(end), Some(seen)) if seen >= end)
+        };
+        Ok(others.iter().all(done))
+    }
+
+    // Metrics
+
+    fn report_metrics(&mut self) {
+        if self.reported.at.elapsed() >= self.settings.metrics_interval {
+            self.report_metrics_now();
+        }
+    }
+
+    fn report_metrics_now(&mut self) {
+        let now = self.shared.stats.snapshot();
+        let seconds = self.reported.at.elapsed().as_secs_f64().max(1e-3);
+        let before = std::mem::replace(&mut self.reported, Reported { at: Instant::now(), stats: now }).stats;
+        let rate = |now: u64, before: u64| ((now - before) as f64 / seconds * 10.0).round() / 10.0;
+        let outcomes = |stats: &StatsSnapshot| stats.processed + stats.dead_lettered_total();
+        let of = |category: Category| now.dead_lettered[category as usize];
+        tracing::info!(
+            received = now.received,
+            received_bytes = now.received_bytes,
+            processed = now.processed,
+            dead_lettered = now.dead_lettered_total(),
+            deserialization_errors = of(Category::Deserialization),
+            validation_errors = of(Category::Validation),
+            processing_errors = of(Category::Processing),
+            timeout_errors = of(Category::Timeout),
+            unknown_errors = of(Category::Unknown),
+            retries = now.retries,
+            in_flight = self.parts.values().map(|part| part.ledger.in_flight() as u64).sum::<u64>(),
+            partitions = self.parts.len() as u64,
+            paused = self.parts.values().filter(|part| part.paused).count() as u64,
+            received_per_s = rate(now.received, before.received),
+            outcomes_per_s = rate(outcomes(&now), outcomes(&before)),
+            dead_lettered_per_s = rate(now.dead_lettered_total(), before.dead_lettered_total()),
+            "metrics"
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! One partition's records in, results out, in the order that the settings ask for. A stop lets what runs finish, ends
+//! every wait, and starts nothing new: what was not started has no outcome and is read again by whoever comes next.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio_util::sync::CancellationToken;
+
+use super::judge::{Ended, Examined, Judge};
+use crate::config::Ordering;
+use crate::record::Record;
+
+/// Works until the records end or `stop`; what it learns goes into `results`, which closes when it returns.
+pub(super) async fn run(
+    judge: Arc<Judge>,
+    ordering: Ordering,
+    records: UnboundedReceiver<Vec<Record>>,
+    results: UnboundedSender<Vec<Ended>>,
+    stop: CancellationToken,
+) {
+    match ordering {
+        Ordering::Partition => in_partition_order(&judge, records, &results, &stop).await,
+        Ordering::Key => in_key_order(&judge, records, &results, &stop).await,
+    }
+}
+
+async fn next(records: &mut UnboundedReceiver<Vec<Record>>, stop: &CancellationToken) -> Option<Vec<Record>> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        batch = records.recv() => batch,
+    }
+}
+
+/// Hands results on. The finisher goes away first only when the partition was given up.
+fn hand_on(results: &UnboundedSender<Vec<Ended>>, ended: Vec<Ended>) {
+    if !ended.is_empty() {
+        drop(results.send(ended));
+    }
+}
+
+/// One record after the other: a record in retry holds back its whole partition, and only that.
+async fn in_partition_order(
+    judge: &Judge,
+    mut records: UnboundedReceiver<Vec<Record>>,
+    results: &UnboundedSender<Vec<Ended>>,
+    stop: &CancellationToken,
+) {
+    while let Some(batch) = next(&mut records, stop).await {
+        let mut done = Vec::with_capacity(batch.len());
+        for record in batch {
+            if stop.is_cancelled() {
+                break;
+            }
+            match judge.examine(record) {
+                Examined::Ended(ended) => done.push(ended),
+                Examined::ToDeliver(record) => {
+                    // What is known already does not wait for the target.
+                    hand_on(results, std::mem::take(&mut done));
+                    match judge.deliver(record, stop).await {
+                        Some(ended) => hand_on(results, vec![ended]),
+                        None => return,
+                    }
+                }
+            }
+        }
+        hand_on(results, done);
+    }
+}
+
+/// Records of different keys at the same time, those of one key one after the other; records without a key are each on
+/// their own. How many wait here is bounded by what the intake lets in.
+async fn in_key_order(
+    judge: &Judge,
+    mut records: UnboundedReceiver<Vec<Record>>,
+    results: &UnboundedSender<Vec<Ended>>,
+    stop: &CancellationToken,
+) {
+    // A key is in the map while one of its records runs; the queue holds those that wait behind it.
+    let mut busy: HashMap<Bytes, VecDeque<Record>> = HashMap::new();
+    let mut running = FuturesUnordered::new();
+    let start = async |record: Record| {
+        let key = record.key.clone();
+        let ended: Option<Ended> = match judge.examine(record) {
+            Examined::Ended(ended) => Some(ended),
+            Examined::ToDeliver(record) => judge.deliver(record, stop).await,
+        };
+        (key, ended)
+    };
+    let mut open = true;
+    while open || !running.is_empty() {
+        tokio::select! {
+            biased;
+            Some::<(Option<Bytes>, Option<Ended>)>((key, ended)) = running.next(), if !running.is_empty() => {
+                let interrupted = ended.is_none();
+                hand_on(results, ended.into_iter().collect());
+                let Some(key) = key else { continue };
+                let waiting = busy.get_mut(&key).and_then(VecDeque::pop_front);
+                match waiting {
+                    // Nothing of a key may overtake its interrupted record.
+                    Some(record) if !interrupted && !stop.is_cancelled() => running.push(start(record)),
+                    _ => drop(busy.remove(&key)),
+                }
+            }
+            batch = next(&mut records, stop), if open => {
+                let Some(batch) = batch else {
+                    open = false;
+                    continue;
+                };
+                for record in batch {
+                    match &record.key {
+                        None => running.push(start(record)),
+                        Some(key) => match busy.get_mut(key) {
+                            Some(waiting) => waiting.push_back(record),
+                            None => {
+                                busy.insert(key.clone(), VecDeque::new());
+                                running.push(start(record));
+                            }
+                        },
+                    }
+                }
+            }
+        }
+    }
+}
