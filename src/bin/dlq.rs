@@ -1,1 +1,5 @@
-fn main() {}
+//! The role `dlq`.
+
+fn main() -> std::process::ExitCode {
+    pubsub_kafka::cli::run_role(&pubsub_kafka::cli::roles::dlq::ROLE)
+}

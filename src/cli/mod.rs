@@ -1,1 +1,14 @@
-//! To come.
+//! The command line: arguments become settings, errors become exit codes, signals become a token. The roles' work is
+//! done in the other rooms; here they are only started.
+
+mod common;
+mod exit;
+pub mod logging;
+pub mod output;
+pub mod roles;
+mod run;
+pub mod signals;
+
+pub use common::Common;
+pub use exit::{Exit, RunError};
+pub use run::{Role, dispatch, run_role};

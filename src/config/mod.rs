@@ -1,5 +1,41 @@
 //! Settings: raw (as flags, environment and file give them) and checked (what the rooms work with).
+//!
+//! The raw form is one struct for each section of the file, every field optional, read by clap and by serde with the
+//! same value types. Layers go over each other (`flags and environment` over `file` over `config/default.toml`), then
+//! the result is checked as a whole. No other room is used from here.
 
+#[cfg(feature = "cli")]
+#[macro_use]
+mod raw;
+
+#[cfg(feature = "cli")]
+mod check;
+#[cfg(feature = "cli")]
+mod error;
+#[cfg(feature = "cli")]
+mod file;
 mod kafka;
+#[cfg(feature = "cli")]
+mod producer;
+#[cfg(feature = "cli")]
+mod properties;
+#[cfg(feature = "cli")]
+mod sections;
+#[cfg(feature = "cli")]
+mod tracker;
+#[cfg(feature = "cli")]
+pub mod values;
 
+#[cfg(feature = "cli")]
+pub use check::{SecretEnv, TopicCreation};
+#[cfg(feature = "cli")]
+pub use error::ConfigError;
+#[cfg(feature = "cli")]
+pub use file::{DEFAULTS, Files, Sections, default_of};
 pub use kafka::{KafkaSettings, Secret};
+#[cfg(feature = "cli")]
+pub use raw::Layer;
+#[cfg(feature = "cli")]
+pub use sections::{AuditRaw, BrokerRaw, DlqListSettings, DlqRaw, KafkaRaw, MonitorRaw, ProducerRaw};
+#[cfg(feature = "cli")]
+pub use tracker::{AuditPayload, DeliverTarget, OnGap, Ordering, RetrySettings, TrackerRaw, TrackerSettings};

@@ -1,0 +1,143 @@
+//! The one place where errors become exit codes.
+
+use std::process::ExitCode;
+
+use super::output;
+use crate::config::ConfigError;
+use crate::failure::chain_of;
+
+/// How a program ended, as its exit code says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// A failure.
+    Failure = 1,
+    /// Usage or configuration.
+    Usage = 2,
+    /// Done in part.
+    Partial = 3,
+    /// Refused without confirmation.
+    Unconfirmed = 4,
+    /// Kafka is not reachable.
+    Unreachable = 5,
+    /// Integrity violated.
+    Integrity = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a role ended before its work was done.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The arguments, or a request for help or the version.
+    #[error(transparent)]
+    Arguments(#[from] clap::Error),
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Kafka.
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Kafka(#[from] crate::kafka::KafkaError),
+    /// A later version can do it.
+    #[error("{what} is not built yet; {meanwhile}")]
+    NotBuilt {
+        /// What was asked for.
+        what: String,
+        /// What to use until then.
+        meanwhile: &'static str,
+    },
+    /// Reading or writing.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl RunError {
+    /// Names what was being done.
+    pub fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { what, source }
+    }
+
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Arguments(error) if error.use_stderr() => Exit::Usage,
+            Self::Arguments(_) => Exit::Done,
+            Self::Config(ConfigError::NotBuilt(_)) => Exit::Failure,
+            Self::Config(_) => Exit::Usage,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(error) => kafka_exit(error),
+            Self::NotBuilt { .. } => Exit::Failure,
+            // Whoever read the results has enough of them.
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Io { .. } => Exit::Failure,
+        }
+    }
+
+    /// Says once what went wrong: with its causes, to the standard error. Help and version go to the standard output.
+    pub fn report(&self) {
+        match self {
+            Self::Arguments(error) if error.use_stderr() => {
+                output::complain_lines(&error.render().to_string())
+            }
+            Self::Arguments(error) => output::print_text(&error.render().to_string()),
+            Self::Io { .. } if self.exit() == Exit::Done => {}
+            _ => output::complain(&format!("error: {}", chain_of(self))),
+        }
+    }
+}
+
+#[cfg(feature = "kafka")]
+fn kafka_exit(error: &crate::kafka::KafkaError) -> Exit {
+    use crate::kafka::KafkaError;
+    match error {
+        KafkaError::Unreachable { .. } => Exit::Unreachable,
+        KafkaError::Config(_) => Exit::Usage,
+        KafkaError::Gap { .. } => Exit::Integrity,
+        KafkaError::UnknownTopic { .. }
+        | KafkaError::CreateTopic { .. }
+        | KafkaError::Request { .. }
+        | KafkaError::Fatal(_) => Exit::Failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_become_the_exit_codes_of_the_documentation() {
+        let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        for (error, exit) in [
+            (RunError::from(ConfigError::value("--topic", "x")), Exit::Usage),
+            (ConfigError::NotBuilt("notify").into(), Exit::Failure),
+            (RunError::NotBuilt { what: "it".to_owned(), meanwhile: "wait" }, Exit::Failure),
+            (RunError::io("print")(std::io::Error::other("x")), Exit::Failure),
+            (RunError::io("print")(pipe), Exit::Done),
+        ] {
+            assert_eq!(error.exit(), exit, "{error}");
+        }
+    }
+
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn kafka_errors_become_exit_codes_too() {
+        use crate::kafka::KafkaError;
+        let gap = KafkaError::Gap { partition: "orders/0".to_owned(), committed: 1, log_start: 2 };
+        let missing = KafkaError::UnknownTopic { topic: "t".to_owned(), bootstrap_servers: "b".to_owned() };
+        assert_eq!(RunError::from(gap).exit(), Exit::Integrity);
+        assert_eq!(RunError::from(missing).exit(), Exit::Failure);
+    }
+}
