@@ -45,6 +45,10 @@ pub enum RunError {
     #[cfg(feature = "kafka")]
     #[error(transparent)]
     Kafka(#[from] crate::kafka::KafkaError),
+    /// The tracker.
+    #[cfg(feature = "tracker")]
+    #[error(transparent)]
+    Pipeline(#[from] crate::pipeline::PipelineError),
     /// A later version can do it.
     #[error("{what} is not built yet; {meanwhile}")]
     NotBuilt {
@@ -79,6 +83,8 @@ impl RunError {
             Self::Config(_) => Exit::Usage,
             #[cfg(feature = "kafka")]
             Self::Kafka(error) => kafka_exit(error),
+            #[cfg(feature = "tracker")]
+            Self::Pipeline(error) => pipeline_exit(error),
             Self::NotBuilt { .. } => Exit::Failure,
             // Whoever read the results has enough of them.
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
@@ -95,6 +101,20 @@ impl RunError {
             Self::Arguments(error) => output::print_text(&error.render().to_string()),
             Self::Io { .. } if self.exit() == Exit::Done => {}
             _ => output::complain(&format!("error: {}", chain_of(self))),
+        }
+    }
+}
+
+#[cfg(feature = "tracker")]
+fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
+    use crate::audit::AuditError;
+    use crate::pipeline::PipelineError;
+    match error {
+        PipelineError::Kafka(error) => kafka_exit(error),
+        PipelineError::Audit(AuditError::Locked { .. }) | PipelineError::Target { .. } => Exit::Usage,
+        PipelineError::Audit(AuditError::Damaged { .. }) | PipelineError::BeyondEnd { .. } => Exit::Integrity,
+        PipelineError::Audit(AuditError::Io { .. } | AuditError::Sync { .. }) | PipelineError::Listen { .. } => {
+            Exit::Failure
         }
     }
 }

@@ -1,10 +1,10 @@
 //! `tracker`: validates each order, hands it on, and writes every outcome into the audit log.
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Common, Exit, Role, RunError, logging, signals};
 use crate::config::{KafkaRaw, SecretEnv, TrackerRaw, TrackerSettings};
+use crate::pipeline;
 
 /// The role.
 pub const ROLE: Role =
@@ -31,18 +31,12 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
         .enable_all()
         .build()
         .map_err(RunError::io("start the runtime"))?;
-    runtime.block_on(async {
-        let stop = signals::install().map_err(RunError::io("install the signal handlers"))?;
-        track(settings, stop).await
-    })
-}
-
-async fn track(settings: TrackerSettings, stop: CancellationToken) -> Result<Exit, RunError> {
-    if !super::kafka_answers(&settings.kafka, &stop).await? {
-        return Ok(Exit::Done);
-    }
-    Err(RunError::NotBuilt {
-        what: "the tracker's pipeline".to_owned(),
-        meanwhile: "it follows within this release",
-    })
+    let stop = runtime
+        .block_on(async { signals::install() })
+        .map_err(RunError::io("install the signal handlers"))?;
+    // The poll thread is this one; the runtime's threads do the work.
+    let ended = pipeline::run(&settings, runtime.handle(), &stop);
+    // Tasks that a deadline has given up on must not hold the end back.
+    runtime.shutdown_background();
+    Ok(ended.map(|()| Exit::Done)?)
 }
