@@ -255,9 +255,10 @@ impl Consumer {
     /// # Errors
     /// [`KafkaError::Request`] when the client does not even take the request.
     pub fn commit_async(&self, offsets: &[(TopicPartition, i64)]) -> Result<(), KafkaError> {
-        self.inner
-            .commit(&offsets_list(offsets)?, CommitMode::Async)
-            .map_err(|e| KafkaError::request("commit offsets", e))
+        match self.queue.commit(self.inner.client().native_ptr(), &offsets_list(offsets)?) {
+            RDKafkaErrorCode::NoError => Ok(()),
+            code => Err(KafkaError::request("commit offsets", ClientError::ConsumerCommit(code))),
+        }
     }
 
     /// Commits and waits for the answer, at most until the deadline: with every broker down the client's own wait has

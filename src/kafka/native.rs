@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rdkafka::TopicPartitionList;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 
@@ -63,6 +64,13 @@ impl EventQueue {
         // SAFETY: the pointer is a live client's (the caller took it from one that it owns).
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(client) };
         (!queue.is_null()).then(|| Self { queue, topic: Arc::from("") })
+    }
+
+    /// Asks for a commit whose answer arrives in this queue. (Where it is asked for otherwise, the answer goes to a
+    /// callback that the event API never calls, and a failed commit stays unnoticed.)
+    pub(super) fn commit(&self, client: *mut sys::rd_kafka_t, offsets: &TopicPartitionList) -> RDKafkaErrorCode {
+        // SAFETY: client, list and queue are live; the call copies the list and keeps no pointer to it.
+        unsafe { sys::rd_kafka_commit_queue(client, offsets.ptr(), self.queue, None, ptr::null_mut()) }.into()
     }
 
     /// Waits for the next event, `None` when there was none in time.
