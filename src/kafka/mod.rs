@@ -4,6 +4,8 @@
 mod admin;
 mod client;
 mod consumer;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod error;
 mod native;
 mod producer;
