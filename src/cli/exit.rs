@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use super::output;
 use crate::config::ConfigError;
-use crate::failure::chain_of;
 
 /// How a program ended, as its exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +48,14 @@ pub enum RunError {
     #[cfg(feature = "tracker")]
     #[error(transparent)]
     Pipeline(#[from] crate::pipeline::PipelineError),
+    /// The producer.
+    #[cfg(feature = "producer")]
+    #[error(transparent)]
+    Producer(#[from] crate::producer::ProducerError),
+    /// The demonstration broker.
+    #[cfg(feature = "embedded")]
+    #[error(transparent)]
+    Broker(#[from] crate::kafka::embedded::EmbeddedError),
     /// A later version can do it.
     #[error("{what} is not built yet; {meanwhile}")]
     NotBuilt {
@@ -85,6 +92,10 @@ impl RunError {
             Self::Kafka(error) => kafka_exit(error),
             #[cfg(feature = "tracker")]
             Self::Pipeline(error) => pipeline_exit(error),
+            #[cfg(feature = "producer")]
+            Self::Producer(error) => producer_exit(error),
+            #[cfg(feature = "embedded")]
+            Self::Broker(error) => broker_exit(error),
             Self::NotBuilt { .. } => Exit::Failure,
             // Whoever read the results has enough of them.
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
@@ -96,13 +107,27 @@ impl RunError {
     pub fn report(&self) {
         match self {
             Self::Arguments(error) if error.use_stderr() => {
-                output::complain_lines(&error.render().to_string())
+                output::complain_lines(&error.render().to_string());
             }
             Self::Arguments(error) => output::print_text(&error.render().to_string()),
             Self::Io { .. } if self.exit() == Exit::Done => {}
-            _ => output::complain(&format!("error: {}", chain_of(self))),
+            _ => output::complain(&format!("error: {}", causes(self))),
         }
     }
+}
+
+/// The error and its causes in one line. Some libraries repeat a cause in the text of the level above it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let level = cause.to_string();
+        if !text.ends_with(&level) {
+            text = format!("{text}: {level}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 #[cfg(feature = "tracker")]
@@ -113,9 +138,34 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
         PipelineError::Kafka(error) => kafka_exit(error),
         PipelineError::Audit(AuditError::Locked { .. }) | PipelineError::Target { .. } => Exit::Usage,
         PipelineError::Audit(AuditError::Damaged { .. }) | PipelineError::BeyondEnd { .. } => Exit::Integrity,
-        PipelineError::Audit(AuditError::Io { .. } | AuditError::Sync { .. }) | PipelineError::Listen { .. } => {
-            Exit::Failure
-        }
+        PipelineError::Audit(AuditError::Io { .. } | AuditError::Sync { .. })
+        | PipelineError::Listen { .. } => Exit::Failure,
+    }
+}
+
+#[cfg(feature = "producer")]
+fn producer_exit(error: &crate::producer::ProducerError) -> Exit {
+    use crate::producer::ProducerError;
+    match error {
+        ProducerError::Kafka(error) => kafka_exit(error),
+        ProducerError::Input { summary, .. } if summary.acknowledged > 0 => Exit::Partial,
+        ProducerError::Input { source, .. } => match source.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Exit::Usage,
+            _ => Exit::Failure,
+        },
+        ProducerError::Start(_) => Exit::Failure,
+    }
+}
+
+#[cfg(feature = "embedded")]
+fn broker_exit(error: &crate::kafka::embedded::EmbeddedError) -> Exit {
+    use crate::kafka::embedded::EmbeddedError;
+    match error {
+        EmbeddedError::Topic { .. } => Exit::Usage,
+        EmbeddedError::Listen { .. }
+        | EmbeddedError::Cluster(_)
+        | EmbeddedError::Address(_)
+        | EmbeddedError::Thread(_) => Exit::Failure,
     }
 }
 
@@ -149,6 +199,18 @@ mod tests {
         ] {
             assert_eq!(error.exit(), exit, "{error}");
         }
+    }
+
+    #[test]
+    fn a_cause_that_the_level_above_repeats_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("connect: {0}")]
+        struct Repeats(#[source] std::io::Error);
+        let error = RunError::Io {
+            what: "fetch",
+            source: std::io::Error::other(Repeats(std::io::Error::other("no route"))),
+        };
+        assert_eq!(causes(&error), "fetch: connect: no route");
     }
 
     #[cfg(feature = "kafka")]

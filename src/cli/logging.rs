@@ -15,6 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{Common, output};
 use crate::config::ConfigError;
+use crate::models::safe_text;
 use event::Fields;
 
 /// Keeps the health log's writer going; its drop writes what is left.
@@ -90,10 +91,9 @@ fn line(fields: &Fields, level: Level, time: jiff::Timestamp, colour: bool) -> S
         (true, Level::INFO) => "\u{1b}[32m INFO\u{1b}[0m".to_owned(),
         (true, level) => format!("\u{1b}[2m{level:>5}\u{1b}[0m"),
     };
-    let mut line =
-        format!("{} {level} {}", time.strftime("%H:%M:%S%.3fZ"), output::safe_text(&fields.message));
+    let mut line = format!("{} {level} {}", time.strftime("%H:%M:%S%.3fZ"), safe_text(&fields.message));
     for (name, value) in fields.error.iter().map(|e| ("error", e.clone())).chain(fields.shown()) {
-        line.push_str(&format!(" {name}={}", output::safe_text(&value)));
+        line.push_str(&format!(" {name}={}", safe_text(&value)));
     }
     line
 }

@@ -26,6 +26,8 @@ mod tracker;
 #[cfg(feature = "cli")]
 pub mod values;
 
+#[cfg(feature = "producer")]
+pub(crate) use check::need;
 #[cfg(feature = "cli")]
 pub use check::{SecretEnv, TopicCreation};
 #[cfg(feature = "cli")]

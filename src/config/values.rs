@@ -92,7 +92,6 @@ pub struct Decimal<const MIN: i64, const MAX: i64>(pub f64);
 
 impl<const MIN: i64, const MAX: i64> FromStr for Decimal<MIN, MAX> {
     type Err = BadValue;
-    #[expect(clippy::cast_precision_loss, reason = "the bounds are small")]
     fn from_str(text: &str) -> Result<Self, BadValue> {
         match text.parse::<f64>() {
             Ok(number) if (MIN as f64..=MAX as f64).contains(&number) => Ok(Self(number)),

@@ -2,8 +2,9 @@
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 
-use crate::cli::{Common, Exit, Role, RunError};
+use crate::cli::{Common, Exit, Role, RunError, logging};
 use crate::config::{BrokerRaw, Layer as _};
+use crate::kafka::embedded::{self, BrokerSettings};
 
 /// The role.
 pub const ROLE: Role = Role { name: "broker", command: Flags::command, sections: &["broker"], run };
@@ -20,9 +21,8 @@ struct Flags {
 fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
     let flags = Flags::from_arg_matches(matches)?;
     let files = flags.common.files()?;
-    let (_listen, _topics) = flags.broker.over(files.given.broker).over(files.defaults.broker).check()?;
-    Err(RunError::NotBuilt {
-        what: "the demonstration broker".to_owned(),
-        meanwhile: "use scripts/kafka.sh start",
-    })
+    let (listen, topics) = flags.broker.over(files.given.broker).over(files.defaults.broker).check()?;
+    let _logs = logging::init(&flags.common, None)?;
+    super::until_stopped(|stop| embedded::run(&BrokerSettings { listen, topics }, stop))??;
+    Ok(Exit::Done)
 }

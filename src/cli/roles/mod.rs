@@ -31,17 +31,19 @@ pub const ALL: &[Role] = &[
     broker::ROLE,
 ];
 
-/// Waits until Kafka answers, off the async threads; false when the stop came first.
-#[cfg(feature = "kafka")]
-async fn kafka_answers(
-    settings: &crate::config::KafkaSettings,
-    stop: &tokio_util::sync::CancellationToken,
-) -> Result<bool, super::RunError> {
-    let (settings, stop) = (settings.clone(), stop.clone());
-    let waiting = tokio::task::spawn_blocking(move || {
-        crate::kafka::wait_until_reachable(&settings, &|| stop.is_cancelled())
-    });
-    let answer =
-        waiting.await.map_err(|e| super::RunError::io("wait for Kafka")(std::io::Error::other(e)))?;
-    Ok(answer?)
+/// Runs work that blocks its thread and asks now and then whether it is to stop.
+#[cfg(any(feature = "producer", feature = "embedded"))]
+fn until_stopped<T>(work: impl FnOnce(&dyn Fn() -> bool) -> T) -> Result<T, super::RunError> {
+    use super::RunError;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(RunError::io("start the runtime"))?;
+    let stop = runtime
+        .block_on(async { super::signals::install() })
+        .map_err(RunError::io("install the signal handlers"))?;
+    let done = work(&|| stop.is_cancelled());
+    runtime.shutdown_background();
+    Ok(done)
 }

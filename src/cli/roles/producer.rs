@@ -2,9 +2,13 @@
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
+use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::{Common, Exit, Role, RunError, logging, signals};
-use crate::config::{KafkaRaw, Layer as _, ProducerRaw, SecretEnv};
+use crate::cli::{Common, Exit, Role, RunError, logging, output};
+use crate::config::values::{Int, Rate};
+use crate::config::{ConfigError, Files, KafkaRaw, Layer as _, ProducerRaw, SecretEnv, need};
+use crate::models::to_safe_string;
+use crate::producer::{self, Counts, Input, Pace, ProducerSettings, Verdict};
 
 /// The role.
 pub const ROLE: Role =
@@ -29,25 +33,83 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
         (Some(ValueSource::EnvVariable), Some(ValueSource::CommandLine)) => flags.producer.interval = None,
         _ => {}
     }
-    let files = flags.common.files()?;
-    let _raw = flags.producer.resolve(&files)?;
-    let kafka = flags.kafka.over(files.given.kafka).over(files.defaults.kafka);
-    let _topics = kafka.topic_creation()?;
-    let kafka = kafka.check(&SecretEnv::read())?;
+    let settings = settings(flags.producer, flags.kafka, flags.common.files()?, &SecretEnv::read())?;
     let _logs = logging::init(&flags.common, None)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(RunError::io("start the runtime"))?;
-    runtime.block_on(async {
-        let stop = signals::install().map_err(RunError::io("install the signal handlers"))?;
-        if !super::kafka_answers(&kafka, &stop).await? {
-            return Ok(Exit::Done);
-        }
-        Err(RunError::NotBuilt {
-            what: "the producer".to_owned(),
-            meanwhile: "it follows within this release",
+    let bar = bar(flags.common.quiet);
+    let sent = super::until_stopped(|stop| {
+        producer::run(&settings, stop, &mut |counts: &Counts| {
+            bar.set_length(counts.total.unwrap_or(counts.sent));
+            bar.set_position(counts.acknowledged + counts.failed);
         })
+    });
+    bar.finish_and_clear();
+    let summary = sent??;
+    let text = if settings.json { to_safe_string(&summary).unwrap_or_default() } else { summary.to_string() };
+    output::print_text(&format!("{text}\n"));
+    Ok(match summary.verdict() {
+        Verdict::Done => Exit::Done,
+        Verdict::Partly => Exit::Partial,
+        Verdict::Failed => Exit::Failure,
     })
+}
+
+/// Progress on a terminal; nothing elsewhere.
+fn bar(quiet: bool) -> ProgressBar {
+    if quiet {
+        return ProgressBar::hidden();
+    }
+    let template = "{elapsed_precise} [{wide_bar}] {human_pos}/{human_len} ({per_sec})";
+    // The template is fixed and valid; the bar's own one stands in otherwise.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style)
+}
+
+fn settings(
+    given: ProducerRaw,
+    kafka: KafkaRaw,
+    files: Files,
+    env: &SecretEnv,
+) -> Result<ProducerSettings, ConfigError> {
+    let raw = given.resolve(&files)?;
+    let kafka = kafka.over(files.given.kafka).over(files.defaults.kafka);
+    let topics = kafka.topic_creation()?;
+    if need(raw.metrics_addr, "metrics-addr")?.0.is_some() {
+        return Err(ConfigError::NotBuilt("metrics-addr"));
+    }
+    Ok(ProducerSettings {
+        kafka: kafka.check(env)?,
+        topic: need(raw.topic, "topic")?.0,
+        pace: match (raw.rate, raw.interval) {
+            (Some(Rate::Max), _) => Pace::Unlimited,
+            (Some(Rate::PerSecond(rate)), _) => Pace::Rate(rate),
+            (None, interval) => Pace::Interval(need(interval, "interval")?.0),
+        },
+        count: raw.count.map(Int::to),
+        seed: raw.seed.map(Int::to),
+        input: raw.input.map(|path| if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path) }),
+        invalid_ratio: need(raw.invalid_ratio, "invalid-ratio")?.0,
+        malformed_ratio: need(raw.malformed_ratio, "malformed-ratio")?.0,
+        tax: need(raw.tax, "tax")?.0,
+        shipping_fee: need(raw.shipping_fee, "shipping-fee")?.0,
+        currency: need(raw.currency, "currency")?.0,
+        payment_method: need(raw.payment_method, "payment-method")?.0,
+        warehouse: need(raw.warehouse, "warehouse")?.0,
+        create_topics: topics.allowed,
+        partitions: topics.partitions,
+        replication: topics.replication,
+        json: need(raw.json, "json")?.0,
+        max_message_bytes: need(raw.max_message_bytes, "max-message-bytes")?.bytes(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_producers_own() {
+        let files = Files::parse("", "").expect("the defaults hold");
+        let found = settings(ProducerRaw::default(), KafkaRaw::default(), files, &SecretEnv::default());
+        assert_eq!(found.expect("the defaults hold"), ProducerSettings::default());
+    }
 }
