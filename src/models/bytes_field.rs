@@ -60,9 +60,9 @@ mod tests {
 
     #[test]
     fn null_empty_text_and_bytes_are_kept_apart() {
-        let table: [(Option<&[u8]>, Option<&str>, Option<&str>); 5] = [
+        let table = [
             (None, None, None),
-            (Some(b""), Some(""), None),
+            (Some(&b""[..]), Some(""), None),
             (Some(b"null"), Some("null"), None),
             (Some("é".as_bytes()), Some("é"), None),
             (Some(b"\xff\x00"), None, Some("/wA=")),
