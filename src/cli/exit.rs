@@ -56,6 +56,10 @@ pub enum RunError {
     #[cfg(feature = "embedded")]
     #[error(transparent)]
     Broker(#[from] crate::kafka::embedded::EmbeddedError),
+    /// The list of dead letters.
+    #[cfg(feature = "dlq")]
+    #[error(transparent)]
+    List(#[from] crate::dlq::ListError),
     /// A later version can do it.
     #[error("{what} is not built yet; {meanwhile}")]
     NotBuilt {
@@ -96,10 +100,12 @@ impl RunError {
             Self::Producer(error) => producer_exit(error),
             #[cfg(feature = "embedded")]
             Self::Broker(error) => broker_exit(error),
+            #[cfg(feature = "dlq")]
+            Self::List(crate::dlq::ListError::Kafka(error)) => kafka_exit(error),
+            #[cfg(feature = "dlq")]
+            Self::List(crate::dlq::ListError::Output(source)) => output_exit(source),
             Self::NotBuilt { .. } => Exit::Failure,
-            // Whoever read the results has enough of them.
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::Io { .. } => Exit::Failure,
+            Self::Io { source, .. } => output_exit(source),
         }
     }
 
@@ -110,7 +116,7 @@ impl RunError {
                 output::complain_lines(&error.render().to_string());
             }
             Self::Arguments(error) => output::print_text(&error.render().to_string()),
-            Self::Io { .. } if self.exit() == Exit::Done => {}
+            _ if self.exit() == Exit::Done => {}
             _ => output::complain(&format!("error: {}", causes(self))),
         }
     }
@@ -128,6 +134,11 @@ fn causes(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+/// Whoever read the results and went away has enough of them.
+fn output_exit(error: &std::io::Error) -> Exit {
+    if error.kind() == std::io::ErrorKind::BrokenPipe { Exit::Done } else { Exit::Failure }
 }
 
 #[cfg(feature = "tracker")]

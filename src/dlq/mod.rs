@@ -34,6 +34,8 @@ mod backoff;
 mod envelope;
 mod handler;
 mod kafka_sink;
+#[cfg(feature = "dlq")]
+mod list;
 mod sink;
 
 pub use attempts::{Attempted, Exhausted};
@@ -41,4 +43,6 @@ pub use backoff::RetryPolicy;
 pub use envelope::{Envelope, headers};
 pub use handler::{Buried, Handler, HandlerConfig, HandlerError, Outcome};
 pub use kafka_sink::{KafkaSink, KafkaSinkConfig};
+#[cfg(feature = "dlq")]
+pub use list::{ListError, Listed, list};
 pub use sink::{MemorySink, Receipt, Sink, SinkError};

@@ -9,11 +9,11 @@ pub mod embedded;
 mod error;
 mod native;
 mod producer;
-//mod reader;
+mod reader;
 
 pub use admin::{Admin, TopicInfo, TopicSpec};
 pub use client::wait_until_reachable;
 pub use consumer::{CommitReport, Consumer, ConsumerOptions, Event, Position};
 pub use error::KafkaError;
 pub use producer::{Delivered, Delivery, Outgoing, Producer, ProducerOptions, SendError};
-//pub use reader::Reader;
+pub use reader::Reader;

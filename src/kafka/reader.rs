@@ -1,1 +1,116 @@
-//! 
+//! Reads a topic from its first record to the end that was seen at the start, as no member of any group and without
+//! committing anything.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::client::{LoggingContext, client_config};
+use super::native::{EventQueue, NativeEvent};
+use super::{Admin, KafkaError};
+use crate::config::KafkaSettings;
+use crate::record::Record;
+
+/// How long a read may make no progress.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A topic that is being read once.
+pub struct Reader {
+    // Dropped before the client that it belongs to.
+    queue: EventQueue,
+    _client: BaseConsumer<LoggingContext>,
+    topic: String,
+    /// The partitions that are not read to their end, with that end.
+    open: BTreeMap<i32, i64>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("topic", &self.topic).field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Notes where the topic ends now, and starts at its first record.
+    ///
+    /// # Errors
+    /// [`KafkaError::UnknownTopic`] when it does not exist, [`KafkaError::Request`] when a broker does not answer.
+    pub fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, KafkaError> {
+        let admin = Admin::new(settings)?;
+        let Some(info) = admin.topic(topic)? else {
+            return Err(KafkaError::UnknownTopic {
+                topic: topic.to_owned(),
+                bootstrap_servers: settings.bootstrap_servers.clone(),
+            });
+        };
+        let config = client_config(
+            settings,
+            &[
+                // The client wants a name for its queue; nothing is ever committed under it.
+                ("group.id", "pubsub-kafka-reader"),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.offset.reset", "earliest"),
+                ("isolation.level", "read_committed"),
+                ("enable.partition.eof", "true"),
+                ("check.crcs", "true"),
+                ("queued.max.messages.kbytes", "16384"),
+            ],
+        );
+        let client: BaseConsumer<LoggingContext> =
+            config.create_with_context(LoggingContext).map_err(KafkaError::Config)?;
+        let queue = EventQueue::of(client.client().native_ptr()).ok_or_else(|| {
+            KafkaError::Config(ClientError::ClientCreation("the client has no consumer queue".to_owned()))
+        })?;
+        let mut open = BTreeMap::new();
+        let mut list = TopicPartitionList::new();
+        for partition in 0..info.partitions {
+            let (log_start, end) = admin.watermarks(topic, partition)?;
+            if end > log_start {
+                open.insert(partition, end);
+                list.add_partition_offset(topic, partition, Offset::Offset(log_start))
+                    .map_err(|e| KafkaError::request(format!("read {topic}/{partition}"), e))?;
+            }
+        }
+        client.assign(&list).map_err(|e| KafkaError::request(format!("read {topic}"), e))?;
+        Ok(Self { queue, _client: client, topic: topic.to_owned(), open })
+    }
+
+    /// The next record; `None` when every partition is read to its end.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when there was no progress for half a minute, [`KafkaError::Fatal`] from the client.
+    pub fn next(&mut self) -> Result<Option<Record>, KafkaError> {
+        let begun = Instant::now();
+        while !self.open.is_empty() {
+            match self.queue.poll(Duration::from_millis(100)) {
+                Some(NativeEvent::Record(record)) => {
+                    let Some(end) = self.open.get(&record.partition).copied() else { continue };
+                    if record.offset + 1 >= end {
+                        self.open.remove(&record.partition);
+                    }
+                    if record.offset < end {
+                        return Ok(Some(record));
+                    }
+                }
+                Some(NativeEvent::EndOfPartition { partition, offset }) => {
+                    if self.open.get(&partition.partition).is_some_and(|end| offset >= *end) {
+                        self.open.remove(&partition.partition);
+                    }
+                }
+                Some(NativeEvent::Error { fatal: true, code, reason, .. }) => {
+                    return Err(KafkaError::Fatal(format!("{code}: {reason}")));
+                }
+                _ if begun.elapsed() > PATIENCE => {
+                    let timed_out = ClientError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
+                    return Err(KafkaError::request(format!("read {}", self.topic), timed_out));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,13 +1,16 @@
 //! `dlq`: investigates and replays dead letters.
 
+use std::io::BufWriter;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::cli::{Common, Exit, Role, RunError, logging};
+use crate::cli::{Common, Exit, Role, RunError, logging, output};
 use crate::config::values::Rate;
 use crate::config::{DlqListSettings, DlqRaw, KafkaRaw, Layer as _, SecretEnv};
+use crate::dlq;
 use crate::failure::Category;
+use crate::kafka::wait_until_reachable;
 
 /// The role.
 pub const ROLE: Role = Role { name: "dlq", command: Flags::command, sections: &["dlq", "kafka"], run };
@@ -206,6 +209,15 @@ fn not_built(what: &str) -> RunError {
     }
 }
 
-fn list(_: &DlqListSettings) -> Result<Exit, RunError> {
-    Err(not_built("list"))
+fn list(settings: &DlqListSettings) -> Result<Exit, RunError> {
+    // Nothing is changed and nothing has to be drained: a signal may end it where it is.
+    wait_until_reachable(&settings.kafka, &|| false)?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let found = dlq::list(settings, &mut out)?;
+    let foreign = match found.foreign {
+        0 => String::new(),
+        n => format!(", {n} records of the topic are no dead letters of this pipeline"),
+    };
+    output::complain(&format!("{} dead letters{foreign}", found.listed));
+    Ok(Exit::Done)
 }
