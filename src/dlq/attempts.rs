@@ -33,6 +33,19 @@ impl Exhausted {
         let now = Timestamp::now();
         Self { failure, attempts: 1, first_failure: now, last_failure: now }
     }
+
+    /// The same end, for a record that was given up before and got more attempts.
+    #[must_use]
+    pub fn after(self, before: Option<Self>) -> Self {
+        match before {
+            None => self,
+            Some(before) => Self {
+                attempts: before.attempts.saturating_add(self.attempts),
+                first_failure: before.first_failure,
+                ..self
+            },
+        }
+    }
 }
 
 /// How a record's attempts ended.

@@ -163,6 +163,21 @@ impl<S: Sink> Handler<S> {
         attempt(&self.config.retry, self.gate.as_ref(), stop, record, process).await
     }
 
+    /// One attempt without retries, until `stop`: for probing what was seen to fail.
+    pub async fn attempt_once<'r, T, F, Fut>(
+        &self,
+        stop: &CancellationToken,
+        record: &'r Record,
+        process: F,
+    ) -> Attempted<T>
+    where
+        F: FnMut(&'r Record) -> Fut,
+        Fut: Future<Output = Result<T, Failure>>,
+    {
+        let once = RetryPolicy { max_retries: 0, ..self.config.retry.clone() };
+        attempt(&once, self.gate.as_ref(), stop, record, process).await
+    }
+
     /// The second half alone: stores the dead letter of a record that was given up.
     ///
     /// # Errors

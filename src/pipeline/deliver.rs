@@ -10,6 +10,7 @@ use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::percent_decode_str;
 
 use super::PipelineError;
 use crate::config::DeliverTarget;
@@ -45,7 +46,8 @@ impl Target {
         let uri =
             target.url.parse().map_err(|source| PipelineError::Target { url: target.url.clone(), source })?;
         let authorization = target.credentials.as_ref().and_then(|credentials| {
-            let mut value = HeaderValue::from_str(&format!("Basic {}", BASE64.encode(credentials.expose()))).ok()?;
+            let plain: Vec<u8> = percent_decode_str(credentials.expose()).collect();
+            let mut value = HeaderValue::from_str(&format!("Basic {}", BASE64.encode(plain))).ok()?;
             value.set_sensitive(true);
             Some(value)
         });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::deliver::Target;
+use super::guard::{Guard, Pass, Verdict};
 use crate::dlq::{Attempted, Exhausted, Handler, KafkaSink};
 use crate::failure::Failure;
 use crate::models::{DecodeLimits, decode, validate};
@@ -33,6 +34,7 @@ pub(super) enum Examined {
 pub(super) struct Judge {
     pub(super) limits: DecodeLimits,
     pub(super) target: Option<Target>,
+    pub(super) guard: Option<Guard>,
     pub(super) handler: Arc<Handler<KafkaSink>>,
 }
 
@@ -54,14 +56,44 @@ impl Judge {
         Examined::Ended(Ended { record, deserialized, result })
     }
 
-    /// Delivers a valid order with retries; `None` when `stop` came first.
+    /// Delivers a valid order with retries; `None` when `stop` came first. While the guard holds the target to be out,
+    /// the record waits: that is neither an attempt nor an outcome.
     pub(super) async fn deliver(&self, record: Record, stop: &CancellationToken) -> Option<Ended> {
         let Some(target) = &self.target else { return Some(Ended { record, deserialized: true, result: Ok(1) }) };
-        let result = match self.handler.attempt(stop, &record, |record| target.post(record)).await {
-            Attempted::Done { attempts, .. } => Ok(attempts),
-            Attempted::Failed(exhausted) => Err(exhausted),
-            Attempted::Interrupted => return None,
+        let mut before = None;
+        let result = loop {
+            let pass = match &self.guard {
+                Some(guard) => Some(guard.admit(stop).await?),
+                None => None,
+            };
+            let probe = pass.as_ref().is_some_and(Pass::is_probe);
+            let attempted = if probe {
+                self.handler.attempt_once(stop, &record, |record| target.post(record)).await
+            } else {
+                self.handler.attempt(stop, &record, |record| target.post(record)).await
+            };
+            match attempted {
+                Attempted::Interrupted => return None,
+                Attempted::Done { attempts, .. } => {
+                    if let Some(pass) = pass {
+                        pass.answered();
+                    }
+                    break Ok(attempts + attempts_of(before.as_ref()));
+                }
+                Attempted::Failed(exhausted) => {
+                    let exhausted = exhausted.after(before.take());
+                    let verdict = pass.map_or(Verdict::Final, |pass| pass.failed(record.key.as_ref(), &exhausted.failure));
+                    match verdict {
+                        Verdict::Final => break Err(exhausted),
+                        Verdict::Wait => before = Some(exhausted),
+                    }
+                }
+            }
         };
         Some(Ended { record, deserialized: true, result })
     }
+}
+
+fn attempts_of(exhausted: Option<&Exhausted>) -> u32 {
+    exhausted.map_or(0, |exhausted| exhausted.attempts)
 }

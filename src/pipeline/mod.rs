@@ -10,6 +10,7 @@
 
 mod deliver;
 mod finish;
+mod guard;
 mod intake;
 mod judge;
 mod ledger;

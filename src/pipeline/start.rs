@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::deliver::Target;
+use super::guard::{Guard, GuardConfig};
 use super::intake::Shared;
 use super::judge::Judge;
 use super::probe::{self, Pulse};
@@ -102,8 +103,9 @@ pub fn run(settings: &TrackerSettings, runtime: &Handle, stop: &CancellationToke
 
     let handler = Arc::new(handler(settings, &topics)?);
     let target = settings.deliver_to.as_ref().map(Target::from_settings).transpose()?;
+    let guard = settings.outage_guard.then(|| Guard::new(GuardConfig::default()));
     let judge =
-        Judge { limits: DecodeLimits { max_message_bytes: settings.max_message_bytes }, target, handler };
+        Judge { limits: DecodeLimits { max_message_bytes: settings.max_message_bytes }, target, guard, handler };
     let (report, completions) = channel();
     let give_up = Arc::new(AtomicBool::new(false));
     let report = move |completion| drop(report.send(completion));

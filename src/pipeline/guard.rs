@@ -1,0 +1,337 @@
+//! The outage guard: a circuit breaker around the delivery target. An outage of the target must not move the whole topic
+//! into the dead letter topic, and one poisoned key must not stop everything else.
+//!
+//! Closed, it counts records of different keys that end in a row with the same cause that speaks of the target rather
+//! than of the record. When it opens, records wait; after a while one of them probes; enough successes close it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Category, Failure};
+
+/// When the guard opens and closes.
+#[derive(Debug, Clone)]
+pub(super) struct GuardConfig {
+    /// Records of different keys in a row that open it.
+    pub(super) failures: usize,
+    /// How long it stays open before a record probes.
+    pub(super) open_for: Duration,
+    /// Successful probes in a row that close it.
+    pub(super) probes: u32,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self { failures: 5, open_for: Duration::from_secs(60), probes: 3 }
+    }
+}
+
+/// The guard of one target. Shared by every partition.
+#[derive(Debug)]
+pub(super) struct Guard {
+    config: GuardConfig,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed(Streak),
+    Open { until: Instant },
+    HalfOpen { probing: bool, successes: u32 },
+}
+
+/// Records of different keys that ended in a row with the same cause.
+#[derive(Debug, Default)]
+struct Streak {
+    cause: Option<Cause>,
+    keys: Vec<Option<Bytes>>,
+}
+
+/// A cause that speaks of the target, not of the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Category(Category),
+    Status(u16),
+}
+
+impl Cause {
+    fn of(failure: &Failure) -> Option<Self> {
+        match (failure.status(), failure.category()) {
+            // Wrong credentials, or a wrong address: no record can help it.
+            (Some(status @ (401 | 403 | 404 | 405 | 410)), _) => Some(Self::Status(status)),
+            (_, category) if category.is_retryable() => Some(Self::Category(category)),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Category(category) => category.fmt(f),
+            Self::Status(status) => write!(f, "status {status}"),
+        }
+    }
+}
+
+/// Leave to try the target with one record. Dropped without a verdict, it concludes nothing.
+#[derive(Debug)]
+pub(super) struct Pass<'g> {
+    guard: &'g Guard,
+    probe: bool,
+}
+
+/// What a record's end means for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It has ended.
+    Final,
+    /// The target is out: the record waits and is tried again.
+    Wait,
+}
+
+impl Guard {
+    pub(super) fn new(config: GuardConfig) -> Self {
+        Self { config, state: Mutex::new(State::Closed(Streak::default())), changed: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a record may try the target; `None` when `stop` comes first.
+    pub(super) async fn admit(&self, stop: &CancellationToken) -> Option<Pass<'_>> {
+        loop {
+            // Registered before the state is looked at, so that no change is missed in between.
+            let changed = self.changed.notified();
+            let wake_at = match &mut *self.state() {
+                State::Closed(_) => return Some(Pass { guard: self, probe: false }),
+                State::HalfOpen { probing, .. } if !*probing => {
+                    *probing = true;
+                    return Some(Pass { guard: self, probe: true });
+                }
+                State::HalfOpen { .. } => None,
+                State::Open { until } => Some(*until),
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                () = changed => {}
+                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => self.half_open(),
+            }
+        }
+    }
+
+    fn half_open(&self) {
+        let mut state = self.state();
+        if matches!(&*state, State::Open { until } if *until <= Instant::now()) {
+            *state = State::HalfOpen { probing: false, successes: 0 };
+        }
+    }
+
+    fn open(&self) -> State {
+        State::Open { until: Instant::now() + self.config.open_for }
+    }
+}
+
+impl Pass<'_> {
+    /// Whether this record is a probe: one attempt says enough.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe
+    }
+
+    /// Notes that the target took the record, or refused it for the record's own sake: it is there.
+    pub(super) fn answered(self) {
+        let guard = self.guard;
+        let mut state = guard.state();
+        match &mut *state {
+            State::Closed(streak) => *streak = Streak::default(),
+            State::HalfOpen { successes, .. } if self.probe => {
+                *successes += 1;
+                if *successes >= guard.config.probes {
+                    tracing::info!("the delivery target works again: delivering");
+                    *state = State::Closed(Streak::default());
+                }
+            }
+            State::HalfOpen { .. } | State::Open { .. } => {}
+        }
+    }
+
+    /// Notes how a record was given up, and says whether that is its end.
+    pub(super) fn failed(self, key: Option<&Bytes>, failure: &Failure) -> Verdict {
+        let Some(cause) = Cause::of(failure) else {
+            self.answered();
+            return Verdict::Final;
+        };
+        let guard = self.guard;
+        let mut state = guard.state();
+        let streak = match &mut *state {
+            State::Closed(streak) => streak,
+            State::HalfOpen { .. } if self.probe => {
+                tracing::warn!(%cause, "the delivery target still fails: waiting on");
+                *state = guard.open();
+                return Verdict::Wait;
+            }
+            State::HalfOpen { .. } | State::Open { .. } => return Verdict::Wait,
+        };
+        if streak.cause != Some(cause) {
+            *streak = Streak { cause: Some(cause), keys: Vec::new() };
+        }
+        // A key that fails again and again is its own trouble, not the target's.
+        if key.is_none() || !streak.keys.iter().any(|seen| seen.as_ref() == key) {
+            streak.keys.push(key.cloned());
+        }
+        if streak.keys.len() >= guard.config.failures {
+            tracing::error!(
+                %cause,
+                records = guard.config.failures as u64,
+                probe_after_s = guard.config.open_for.as_secs(),
+                "the delivery target is out: records wait instead of being dead-lettered",
+            );
+            *state = guard.open();
+        }
+        Verdict::Final
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.probe && let State::HalfOpen { probing, .. } = &mut *self.guard.state() {
+            *probing = false;
+        }
+        self.guard.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn guard() -> Guard {
+        Guard::new(GuardConfig::default())
+    }
+
+    fn down() -> Failure {
+        Failure::new(Category::Processing, "503").with_status(503)
+    }
+
+    fn key(n: usize) -> Bytes {
+        Bytes::from(n.to_string())
+    }
+
+    async fn pass(guard: &Guard) -> Pass<'_> {
+        guard.admit(&CancellationToken::new()).await.expect("no stop")
+    }
+
+    /// Fails records until the guard opens; gives how many were ended.
+    async fn fail(guard: &Guard, records: usize, failure: impl Fn(usize) -> Failure) {
+        for n in 0..records {
+            assert_eq!(pass(guard).await.failed(Some(&key(n)), &failure(n)), Verdict::Final, "record {n}");
+        }
+    }
+
+    fn is_closed(guard: &Guard) -> bool {
+        matches!(&*guard.state(), State::Closed(_))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn five_keys_in_a_row_open_it_and_three_probes_close_it() {
+        let guard = guard();
+        fail(&guard, 5, |_| down()).await;
+        let begun = Instant::now();
+        for probe in 0..3 {
+            let pass = pass(&guard).await;
+            assert!(pass.is_probe(), "probe {probe}");
+            assert_eq!(begun.elapsed().as_secs(), 60);
+            pass.answered();
+        }
+        assert!(is_closed(&guard));
+        assert!(!pass(&guard).await.is_probe());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_probe_opens_it_again_and_its_record_waits() {
+        let guard = guard();
+        fail(&guard, 5, |_| down()).await;
+        let begun = Instant::now();
+        assert_eq!(pass(&guard).await.failed(Some(&key(9)), &down()), Verdict::Wait);
+        assert!(pass(&guard).await.is_probe());
+        assert_eq!(begun.elapsed().as_secs(), 120);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_poisoned_key_never_opens_it() {
+        let guard = guard();
+        for _ in 0..20 {
+            assert_eq!(pass(&guard).await.failed(Some(&key(1)), &down()), Verdict::Final);
+        }
+        assert!(is_closed(&guard));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_without_a_key_are_each_their_own() {
+        let guard = guard();
+        for _ in 0..5 {
+            assert_eq!(pass(&guard).await.failed(None, &down()), Verdict::Final);
+        }
+        assert!(!is_closed(&guard));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_success_or_another_cause_starts_the_count_again() {
+        let guard = guard();
+        fail(&guard, 4, |_| down()).await;
+        pass(&guard).await.answered();
+        fail(&guard, 4, |_| down()).await;
+        fail(&guard, 4, |_| Failure::new(Category::Timeout, "late")).await;
+        fail(&guard, 4, |_| Failure::new(Category::Validation, "no").with_status(403)).await;
+        assert!(is_closed(&guard));
+        fail(&guard, 5, |_| Failure::new(Category::Validation, "no").with_status(404)).await;
+        assert!(!is_closed(&guard));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_with_a_record_says_nothing_of_the_target() {
+        let guard = guard();
+        fail(&guard, 20, |_| Failure::new(Category::Validation, "422").with_status(422)).await;
+        assert!(is_closed(&guard));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_one_record_probes_at_a_time_and_an_interrupted_probe_makes_way() {
+        let guard = guard();
+        fail(&guard, 5, |_| down()).await;
+        let probe = pass(&guard).await;
+        let no_stop = CancellationToken::new();
+        let next = guard.admit(&no_stop);
+        tokio::pin!(next);
+        assert!(next.as_mut().now_or_never().is_none());
+        drop(probe);
+        assert!(next.await.is_some_and(|pass| pass.is_probe()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_wait() {
+        let guard = guard();
+        fail(&guard, 5, |_| down()).await;
+        let stop = CancellationToken::new();
+        stop.cancel();
+        assert!(guard.admit(&stop).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_under_way_when_it_opens_wait() {
+        let guard = guard();
+        let late = pass(&guard).await;
+        fail(&guard, 5, |_| down()).await;
+        assert_eq!(late.failed(Some(&key(77)), &down()), Verdict::Wait);
+    }
+}
