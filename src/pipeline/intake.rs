@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::finish::Finisher;
@@ -40,7 +40,7 @@ pub(super) struct Part {
     stop: CancellationToken,
     records: Option<UnboundedSender<Vec<Record>>>,
     batch: Vec<Record>,
-    tasks: [AbortHandle; 2],
+    tasks: [JoinHandle<()>; 2],
     drained: bool,
 }
 
@@ -60,10 +60,7 @@ impl Part {
             stats: Arc::clone(&shared.stats),
         };
         let worker = worker::run(judge, shared.ordering, to_worker, results, stop.clone());
-        let tasks = [
-            shared.runtime.spawn(worker).abort_handle(),
-            shared.runtime.spawn(finisher.run(to_finisher)).abort_handle(),
-        ];
+        let tasks = [shared.runtime.spawn(worker), shared.runtime.spawn(finisher.run(to_finisher))];
         Self {
             at,
             ledger,
@@ -134,6 +131,11 @@ impl Part {
     /// Whether everything that was under way is settled.
     pub(super) fn is_drained(&self) -> bool {
         self.drained
+    }
+
+    /// Whether a task has ended before its time: it panicked, and the partition would stand still for ever.
+    pub(super) fn has_crashed(&self) -> bool {
+        self.records.is_some() && self.tasks.iter().any(JoinHandle::is_finished)
     }
 
     /// Throws away what is still under way, and keeps the outcomes that are durable but not committed.

@@ -1,5 +1,6 @@
 //! One record → one result: decode, validate, deliver. Writes nothing and commits nothing.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -7,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::deliver::Target;
 use super::guard::{Guard, Pass, Verdict};
 use crate::dlq::{Attempted, Exhausted, Handler, KafkaSink};
-use crate::failure::Failure;
+use crate::failure::{Category, Failure};
 use crate::models::{DecodeLimits, decode, validate};
 use crate::record::Record;
 
@@ -41,19 +42,26 @@ pub(super) struct Judge {
 impl Judge {
     /// Decodes and validates; where there is no delivery target, that is the whole processing.
     pub(super) fn examine(&self, record: Record) -> Examined {
-        let (deserialized, failure) = match decode(record.value.as_deref(), &self.limits) {
-            Err(error) => (false, Some(Failure::caused_by(error.category(), "the payload is not an order", error))),
-            Ok(order) => match validate(&order) {
-                Err(error) => (true, Some(Failure::caused_by(error.category(), "the order is not valid", error))),
-                Ok(()) => (true, None),
-            },
-        };
+        // A panic here is a defect of ours; its record must not take the partition with it.
+        let (deserialized, failure) = panic::catch_unwind(AssertUnwindSafe(|| self.read(&record)))
+            .unwrap_or_else(|_| (false, Some(Failure::new(Category::Unknown, "reading the order panicked"))));
         let result = match (failure, &self.target) {
             (Some(failure), _) => Err(Exhausted::at_once(failure)),
             (None, Some(_)) => return Examined::ToDeliver(record),
             (None, None) => Ok(1),
         };
         Examined::Ended(Ended { record, deserialized, result })
+    }
+
+    /// Whether the payload is an order, and what is wrong with it.
+    fn read(&self, record: &Record) -> (bool, Option<Failure>) {
+        match decode(record.value.as_deref(), &self.limits) {
+            Err(error) => (false, Some(Failure::caused_by(error.category(), "the payload is not an order", error))),
+            Ok(order) => match validate(&order) {
+                Err(error) => (true, Some(Failure::caused_by(error.category(), "the order is not valid", error))),
+                Ok(()) => (true, None),
+            },
+        }
     }
 
     /// Delivers a valid order with retries; `None` when `stop` came first. While the guard holds the target to be out,

@@ -57,6 +57,12 @@ pub enum PipelineError {
         /// Where the partition ends.
         end: i64,
     },
+    /// A defect of this program.
+    #[error("the work on {partition} ended by a panic; nothing of it is lost: what has no outcome is read again")]
+    Crashed {
+        /// The partition, as `topic/number`.
+        partition: String,
+    },
     /// The address for `/healthz` cannot be had.
     #[error("listen on --metrics-addr {addr}")]
     Listen {

@@ -147,6 +147,9 @@ impl<'s> Tracker<'s> {
                     return Ok(());
                 }
             }
+            if let Some(part) = self.parts.values().find(|part| part.has_crashed()) {
+                return Err(PipelineError::Crashed { partition: part.at.to_string() });
+            }
             self.settle_revocation()?;
             self.try_assign()?;
             self.commit_if_due();
