@@ -17,6 +17,11 @@
 //! * `kafka`: the only room that names the Kafka client's types.
 //! * `producer`, `monitor`: the other roles.
 
+#![cfg_attr(
+    test,
+    allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")
+)]
+
 pub mod config;
 pub mod failure;
 pub mod models;

@@ -65,7 +65,7 @@ pub fn list(settings: &DlqListSettings, out: &mut dyn Write) -> Result<Listed, L
     if !settings.json {
         writeln!(out, "{:36}  {:21}  {:24}  {:30}  {:20}  ERROR", "ID", "REASON", "FAILED AT", "ORIGIN", "KEY")?;
     }
-    while let Some(record) = reader.next()? {
+    while let Some(record) = reader.read()? {
         let Some(letter) = ours(&record) else {
             found.foreign += 1;
             continue;

@@ -83,7 +83,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`KafkaError::Request`] when there was no progress for half a minute, [`KafkaError::Fatal`] from the client.
-    pub fn next(&mut self) -> Result<Option<Record>, KafkaError> {
+    pub fn read(&mut self) -> Result<Option<Record>, KafkaError> {
         let begun = Instant::now();
         while !self.open.is_empty() {
             match self.queue.poll(Duration::from_millis(100)) {
@@ -97,9 +97,7 @@ impl Reader {
                     }
                 }
                 Some(NativeEvent::EndOfPartition { partition, offset }) => {
-                    if self.open.get(&partition.partition).is_some_and(|end| offset >= *end) {
-                        self.open.remove(&partition.partition);
-                    }
+                    self.open.retain(|number, end| *number != partition.partition || *end > offset);
                 }
                 Some(NativeEvent::Error { fatal: true, code, reason, .. }) => {
                     return Err(KafkaError::Fatal(format!("{code}: {reason}")));

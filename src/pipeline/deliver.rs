@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
@@ -91,7 +91,7 @@ impl Target {
             .map_err(|e| Failure::caused_by(Category::Processing, "reach the delivery target", e))?;
         let status = answer.status();
         // The whole answer is read so that the connection can be used again.
-        let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await.map(|body| body.to_bytes());
+        let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await.map(Collected::to_bytes);
         match category_of(status) {
             None => Ok(()),
             Some(category) => {
