@@ -125,7 +125,11 @@ fn levels(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut levels = vec![error.to_string()];
     let mut next = error.source();
     while let Some(cause) = next {
-        levels.push(cause.to_string());
+        let level = cause.to_string();
+        // Some libraries repeat a cause in the text of the level above it.
+        if !levels.last().is_some_and(|above: &String| above.ends_with(&level)) {
+            levels.push(level);
+        }
         next = cause.source();
     }
     levels
@@ -152,6 +156,13 @@ mod tests {
             let json = serde_json::to_string(&category).expect("a unit variant serializes");
             assert_eq!(json, format!("\"{}\"", category.as_str()));
         }
+    }
+
+    #[test]
+    fn a_cause_that_the_level_above_repeats_is_named_once() {
+        let inner = Failure::new(Category::Processing, "refused");
+        let outer = Failure::caused_by(Category::Processing, "commit offsets: refused", inner);
+        assert_eq!(outer.chain(), "commit offsets: refused");
     }
 
     #[test]

@@ -19,7 +19,12 @@
 
 #![cfg_attr(
     test,
-    allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")
+    allow(
+        clippy::expect_used,
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test fails by panicking, its helpers too"
+    )
 )]
 
 pub mod config;

@@ -115,9 +115,12 @@ impl AuditFile {
         let mut from = len;
         loop {
             let end = tail.iter().rposition(|byte| *byte == b'\n');
-            let start = end.and_then(|end| tail[..end].iter().rposition(|byte| *byte == b'\n')).map(|at| at + 1);
+            let start =
+                end.and_then(|end| tail[..end].iter().rposition(|byte| *byte == b'\n')).map(|at| at + 1);
             match (start, end) {
-                (Some(start), Some(end)) => return Ok((from + end as u64 + 1, Some(tail[start..end].to_vec()))),
+                (Some(start), Some(end)) => {
+                    return Ok((from + end as u64 + 1, Some(tail[start..end].to_vec())));
+                }
                 (None, Some(end)) if from == 0 => return Ok((end as u64 + 1, Some(tail[..end].to_vec()))),
                 (_, None) if from == 0 => return Ok((0, None)),
                 _ => {}

@@ -127,7 +127,9 @@ fn write_fields(out: &mut Vec<u8>, group: &str, now: Timestamp, judged: &Judged)
             );
         }
     }
-    if let Some(replay_id) = record.last_header(headers::REPLAY_ID).and_then(|id| std::str::from_utf8(id).ok()) {
+    if let Some(replay_id) =
+        record.last_header(headers::REPLAY_ID).and_then(|id| std::str::from_utf8(id).ok())
+    {
         out.extend_from_slice(b",\"replay_id\":");
         escape_into(out, replay_id);
     }

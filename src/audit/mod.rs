@@ -6,7 +6,7 @@ mod file;
 mod line;
 mod writer;
 
-pub use chain::{ChainHash, Chain};
+pub use chain::{Chain, ChainHash};
 pub use file::{AuditFile, Opened};
 pub use line::{Judged, Lines, Verdict};
 pub use writer::{AuditError, AuditWriter, Completion, Durable, Scope};

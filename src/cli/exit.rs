@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::output;
 use crate::config::ConfigError;
+use crate::failure::chain_of;
 
 /// How a program ended, as its exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,23 +118,9 @@ impl RunError {
             }
             Self::Arguments(error) => output::print_text(&error.render().to_string()),
             _ if self.exit() == Exit::Done => {}
-            _ => output::complain(&format!("error: {}", causes(self))),
+            _ => output::complain(&format!("error: {}", chain_of(self))),
         }
     }
-}
-
-/// The error and its causes in one line. Some libraries repeat a cause in the text of the level above it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let level = cause.to_string();
-        if !text.ends_with(&level) {
-            text = format!("{text}: {level}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// Whoever read the results and went away has enough of them.
@@ -149,7 +136,8 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
         PipelineError::Kafka(error) => kafka_exit(error),
         PipelineError::Audit(AuditError::Locked { .. }) | PipelineError::Target { .. } => Exit::Usage,
         PipelineError::Audit(AuditError::Damaged { .. }) | PipelineError::BeyondEnd { .. } => Exit::Integrity,
-        PipelineError::Audit(AuditError::Io { .. } | AuditError::Sync { .. }) | PipelineError::Crashed { .. }
+        PipelineError::Audit(AuditError::Io { .. } | AuditError::Sync { .. })
+        | PipelineError::Crashed { .. }
         | PipelineError::Listen { .. } => Exit::Failure,
     }
 }

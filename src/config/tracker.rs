@@ -86,7 +86,7 @@ section! {
         /// Wait, instead of dead-lettering everything, while the target is down: on or off
         #[arg(long, value_name = "SWITCH", env = "PUBSUB_KAFKA_OUTAGE_GUARD", hide_env_values = true)]
         pub outage_guard: Switch,
-        /// Serve metrics and /healthz here; "off" for nowhere
+        /// Serve /healthz (metrics are to come) here; "off" for nowhere
         #[arg(long, value_name = "ADDR", env = "PUBSUB_KAFKA_METRICS_ADDR", hide_env_values = true)]
         pub metrics_addr: Listen,
         /// Stop when every partition's end, as seen at the start, is done and committed

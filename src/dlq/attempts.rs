@@ -116,7 +116,10 @@ where
 }
 
 /// Waits for a place at the gate; `None` when the stop comes first.
-async fn enter<'g>(gate: Option<&'g Semaphore>, stop: &CancellationToken) -> Option<Option<SemaphorePermit<'g>>> {
+async fn enter<'g>(
+    gate: Option<&'g Semaphore>,
+    stop: &CancellationToken,
+) -> Option<Option<SemaphorePermit<'g>>> {
     if stop.is_cancelled() {
         return None;
     }
@@ -139,7 +142,9 @@ where
     let run = AssertUnwindSafe(async { process(record).await }).catch_unwind();
     match timeout(policy.attempt_timeout, run).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(panic)) => Err(Failure::new(Category::Unknown, format!("the processing panicked: {}", text_of(&*panic)))),
+        Ok(Err(panic)) => {
+            Err(Failure::new(Category::Unknown, format!("the processing panicked: {}", text_of(&*panic))))
+        }
         Err(_) => Err(Failure::new(
             Category::Timeout,
             format!("the attempt ran past its time limit of {} ms", policy.attempt_timeout.as_millis()),
@@ -218,7 +223,10 @@ mod tests {
     async fn categories_that_cannot_heal_are_tried_once() {
         for category in [Category::Deserialization, Category::Validation, Category::Unknown] {
             let (ended, starts) = run(|_| async move { Err(Failure::new(category, "no")) }).await;
-            assert!(matches!(ended, Attempted::Failed(Exhausted { attempts: 1, .. })), "{category}: {ended:?}");
+            assert!(
+                matches!(ended, Attempted::Failed(Exhausted { attempts: 1, .. })),
+                "{category}: {ended:?}"
+            );
             assert_eq!(starts, [0.0]);
         }
     }
@@ -259,13 +267,11 @@ mod tests {
         let begun = Instant::now();
         let at = record();
         let policy = policy();
-        let (ended, ()) = tokio::join!(
-            attempt(&policy, None, &stop, &at, |_| async { Err::<(), _>(refused()) }),
-            async {
+        let (ended, ()) =
+            tokio::join!(attempt(&policy, None, &stop, &at, |_| async { Err::<(), _>(refused()) }), async {
                 sleep(Duration::from_millis(1500)).await;
                 stop.cancel();
-            },
-        );
+            },);
         assert!(matches!(ended, Attempted::Interrupted), "{ended:?}");
         assert_eq!(begun.elapsed(), Duration::from_millis(1500));
     }

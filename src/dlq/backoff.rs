@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn an_initial_wait_above_the_maximum_is_cut() {
-        let policy = RetryPolicy { initial: Duration::from_secs(60), max_retries: 2, ..RetryPolicy::default() };
+        let policy =
+            RetryPolicy { initial: Duration::from_secs(60), max_retries: 2, ..RetryPolicy::default() };
         assert_eq!(seconds(&policy), [30.0, 30.0]);
     }
 

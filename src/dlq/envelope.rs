@@ -61,8 +61,10 @@ impl Envelope {
         let id = dead_letter_id(group, &record.topic, record.partition, record.offset);
         let text_of = |name| record.last_header(name).and_then(|value| std::str::from_utf8(value).ok());
         let root_id = text_of(headers::ROOT_ID).and_then(|id| id.parse::<Uuid>().ok());
-        let replay_count = text_of(headers::REPLAY_COUNT).and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
-        let own_headers: Vec<Header> = record.headers.iter().filter(|h| !is_from_a_failure(&h.name)).cloned().collect();
+        let replay_count =
+            text_of(headers::REPLAY_COUNT).and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
+        let own_headers: Vec<Header> =
+            record.headers.iter().filter(|h| !is_from_a_failure(&h.name)).cloned().collect();
         let retry_count = attempts.saturating_sub(1);
         let letter = DeadLetter {
             id,
@@ -149,7 +151,9 @@ impl Envelope {
         self = self.without_payload(payload);
         if let Some(key) = self.key.take() {
             self.letter.original_key = None;
-            self.letter.metadata.insert("original_key_hash".to_owned(), blake3::hash(&key).to_hex().to_string());
+            self.letter
+                .metadata
+                .insert("original_key_hash".to_owned(), blake3::hash(&key).to_hex().to_string());
         }
         if !self.own_headers.is_empty() {
             let left_out = self.own_headers.len().to_string();
@@ -203,7 +207,8 @@ mod tests {
 
     fn record() -> Record {
         let mut record = Record::new("orders", 2, 1234).with_key("o-1").with_value("{\"a\":1}");
-        record.timestamp = Some(RecordTimestamp { millis: 1_700_000_000_000, kind: TimestampKind::CreateTime });
+        record.timestamp =
+            Some(RecordTimestamp { millis: 1_700_000_000_000, kind: TimestampKind::CreateTime });
         record.headers = vec![
             Header::new("trace", "1"),
             Header { name: "trace".to_owned(), value: None },

@@ -25,7 +25,8 @@ pub struct HandlerConfig {
 impl HandlerConfig {
     /// The default retries, for a group on this host.
     pub fn new(group: impl Into<String>) -> Self {
-        let host = hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
+        let host =
+            hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
         Self { group: group.into(), retry: RetryPolicy::default(), host }
     }
 
@@ -217,7 +218,8 @@ mod tests {
     async fn a_processed_record_leaves_no_dead_letter() {
         let handler = handler();
         let record = record();
-        let outcome = handler.process_with_retry(&record, |r| async { Ok(r.offset) }).await.expect("no sink needed");
+        let outcome =
+            handler.process_with_retry(&record, |r| async { Ok(r.offset) }).await.expect("no sink needed");
         assert!(matches!(outcome, Outcome::Processed { value: 7, attempts: 1 }));
         assert!(handler.sink().letters().is_empty());
     }
@@ -256,7 +258,9 @@ mod tests {
         let handler = handler().with_stop(stop.clone());
         let record = record();
         let (outcome, ()) = tokio::join!(
-            handler.process_with_retry(&record, |_| async { Err::<(), _>(Failure::new(Category::Processing, "503")) }),
+            handler.process_with_retry(&record, |_| async {
+                Err::<(), _>(Failure::new(Category::Processing, "503"))
+            }),
             async {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                 stop.cancel();

@@ -67,7 +67,10 @@ impl KafkaSink {
     fn replace(&self, failed: &Arc<Producer>) -> Result<(), SinkError> {
         let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, failed) {
-            tracing::warn!(reason = failed.fatal_error(), "the dead letter producer failed for good: building a new one");
+            tracing::warn!(
+                reason = failed.fatal_error(),
+                "the dead letter producer failed for good: building a new one"
+            );
             *current = Arc::new(Producer::new(&self.settings, &self.options).map_err(|e| self.error(e))?);
         }
         Ok(())
@@ -99,7 +102,9 @@ impl KafkaSink {
             match sent {
                 Err(SendError::QueueFull) => tokio::time::sleep(QUEUE_PAUSE).await,
                 // Not acknowledged, so it is sent again: its id is the same, so readers can tell a repeat.
-                Err(SendError::Fatal(error)) if self.replace(&producer).is_err() => return Err(SendError::Fatal(error)),
+                Err(SendError::Fatal(error)) if self.replace(&producer).is_err() => {
+                    return Err(SendError::Fatal(error));
+                }
                 Err(SendError::Fatal(_)) => {}
                 ended => return ended,
             }

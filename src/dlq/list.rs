@@ -63,9 +63,15 @@ pub fn list(settings: &DlqListSettings, out: &mut dyn Write) -> Result<Listed, L
     let mut reader = Reader::open(&settings.kafka, &settings.topic)?;
     let mut found = Listed::default();
     if !settings.json {
-        writeln!(out, "{:36}  {:21}  {:24}  {:30}  {:20}  ERROR", "ID", "REASON", "FAILED AT", "ORIGIN", "KEY")?;
+        writeln!(
+            out,
+            "{:36}  {:21}  {:24}  {:30}  {:20}  ERROR",
+            "ID", "REASON", "FAILED AT", "ORIGIN", "KEY"
+        )?;
     }
-    while let Some(record) = reader.read()? {
+    while settings.limit.is_none_or(|limit| found.listed < limit)
+        && let Some(record) = reader.read()?
+    {
         let Some(letter) = ours(&record) else {
             found.foreign += 1;
             continue;
@@ -75,9 +81,6 @@ pub fn list(settings: &DlqListSettings, out: &mut dyn Write) -> Result<Listed, L
         }
         write_row(settings.json, &record, &letter, out)?;
         found.listed += 1;
-        if settings.limit == Some(found.listed) {
-            break;
-        }
     }
     out.flush()?;
     Ok(found)
@@ -132,7 +135,8 @@ fn write_row(json: bool, record: &Record, letter: &DeadLetter, out: &mut dyn Wri
         line.push(b'\n');
         return out.write_all(&line);
     }
-    let origin = format!("{}/{}@{}", letter.original_topic, letter.original_partition, letter.original_offset);
+    let origin =
+        format!("{}/{}@{}", letter.original_topic, letter.original_partition, letter.original_offset);
     writeln!(
         out,
         "{}  {:21}  {:24}  {:30}  {:20}  {}",

@@ -101,9 +101,8 @@ impl Admin {
             .map_err(|e| KafkaError::request(what(), e))?;
         let mut settings = HashMap::new();
         for answer in answers {
-            let resource = answer.map_err(|code| {
-                KafkaError::request(what(), rdkafka::error::KafkaError::AdminOp(code))
-            })?;
+            let resource = answer
+                .map_err(|code| KafkaError::request(what(), rdkafka::error::KafkaError::AdminOp(code)))?;
             settings.extend(resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?))));
         }
         Ok(settings)
@@ -118,7 +117,9 @@ impl Admin {
         for (key, value) in &spec.config {
             topic = topic.set(key, value);
         }
-        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
+        let options = AdminOptions::new()
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .operation_timeout(Some(REQUEST_TIMEOUT));
         let answers = self
             .admin
             .create_topics([&topic], &options)

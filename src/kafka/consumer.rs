@@ -136,7 +136,9 @@ impl Consumer {
     pub fn poll(&mut self, timeout: Duration) -> Option<Event> {
         match self.queue.poll(timeout)? {
             NativeEvent::Record(record) => Some(Event::Record(record)),
-            NativeEvent::EndOfPartition { partition, offset } => Some(Event::EndOfPartition { partition, offset }),
+            NativeEvent::EndOfPartition { partition, offset } => {
+                Some(Event::EndOfPartition { partition, offset })
+            }
             NativeEvent::Assign(partitions) => Some(Event::Assigned(partitions)),
             NativeEvent::Revoke(partitions) => {
                 Some(Event::Revoked { partitions, lost: self.inner.assignment_lost() })
@@ -147,9 +149,11 @@ impl Consumer {
                     Event::Committed(CommitReport { offsets, error: error.map(|code| code.to_string()) })
                 })
             }
-            NativeEvent::Error { partition: Some(partition), code: RDKafkaErrorCode::AutoOffsetReset, .. } => {
-                Some(Event::OutOfRange(partition))
-            }
+            NativeEvent::Error {
+                partition: Some(partition),
+                code: RDKafkaErrorCode::AutoOffsetReset,
+                ..
+            } => Some(Event::OutOfRange(partition)),
             NativeEvent::Error { fatal: true, code, reason, .. } => {
                 let reason = self.inner.client().fatal_error().map_or(reason, |(_, text)| text);
                 Some(Event::Fatal(KafkaError::Fatal(format!("{code}: {reason}"))))
@@ -243,7 +247,11 @@ impl Consumer {
     ///
     /// # Errors
     /// [`KafkaError::Request`] when the leader does not answer in time.
-    pub fn watermarks(&self, partition: &TopicPartition, timeout: Duration) -> Result<(i64, i64), KafkaError> {
+    pub fn watermarks(
+        &self,
+        partition: &TopicPartition,
+        timeout: Duration,
+    ) -> Result<(i64, i64), KafkaError> {
         self.inner
             .client()
             .fetch_watermarks(&partition.topic, partition.partition, timeout)
@@ -266,7 +274,11 @@ impl Consumer {
     ///
     /// # Errors
     /// [`KafkaError::Request`] with the broker's answer, or when there was none in time.
-    pub fn commit_sync(&self, offsets: &[(TopicPartition, i64)], timeout: Duration) -> Result<(), KafkaError> {
+    pub fn commit_sync(
+        &self,
+        offsets: &[(TopicPartition, i64)],
+        timeout: Duration,
+    ) -> Result<(), KafkaError> {
         let list = offsets_list(offsets)?;
         let client = Arc::clone(&self.inner);
         let answer = on_own_thread(timeout, move || client.commit(&list, CommitMode::Sync));
@@ -288,12 +300,12 @@ impl Consumer {
 }
 
 /// Runs a call that has no deadline of its own on a thread; `None` when it took too long.
-fn on_own_thread<T: Send + 'static>(timeout: Duration, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+fn on_own_thread<T: Send + 'static>(
+    timeout: Duration,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let (done, waiting) = mpsc::sync_channel(1);
-    std::thread::Builder::new()
-        .name("kafka-wait".to_owned())
-        .spawn(move || drop(done.send(call())))
-        .ok()?;
+    std::thread::Builder::new().name("kafka-wait".to_owned()).spawn(move || drop(done.send(call()))).ok()?;
     waiting.recv_timeout(timeout).ok()
 }
 

@@ -20,7 +20,9 @@ pub enum KafkaError {
     #[error("the Kafka client refuses its configuration")]
     Config(#[source] ClientError),
     /// The topic does not exist, and was not to be created.
-    #[error("the topic {topic} does not exist on {bootstrap_servers}; create it, or allow it with --create-topics")]
+    #[error(
+        "the topic {topic} does not exist on {bootstrap_servers}; create it, or allow it with --create-topics"
+    )]
     UnknownTopic {
         /// The topic's name.
         topic: String,

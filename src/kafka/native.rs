@@ -68,7 +68,11 @@ impl EventQueue {
 
     /// Asks for a commit whose answer arrives in this queue. (Where it is asked for otherwise, the answer goes to a
     /// callback that the event API never calls, and a failed commit stays unnoticed.)
-    pub(super) fn commit(&self, client: *mut sys::rd_kafka_t, offsets: &TopicPartitionList) -> RDKafkaErrorCode {
+    pub(super) fn commit(
+        &self,
+        client: *mut sys::rd_kafka_t,
+        offsets: &TopicPartitionList,
+    ) -> RDKafkaErrorCode {
         // SAFETY: client, list and queue are live; the call copies the list and keeps no pointer to it.
         unsafe { sys::rd_kafka_commit_queue(client, offsets.ptr(), self.queue, None, ptr::null_mut()) }.into()
     }
@@ -194,7 +198,11 @@ unsafe fn log(event: &Event) -> NativeEvent {
         if sys::rd_kafka_event_log(event.0, &raw mut facility, &raw mut message, &raw mut level) != 0 {
             return NativeEvent::Other;
         }
-        NativeEvent::Log { level, facility: text(facility).trim().to_owned(), message: text(message).trim().to_owned() }
+        NativeEvent::Log {
+            level,
+            facility: text(facility).trim().to_owned(),
+            message: text(message).trim().to_owned(),
+        }
     }
 }
 
@@ -234,14 +242,16 @@ unsafe fn headers(message: &sys::rd_kafka_message_t) -> Vec<Header> {
     let mut list = ptr::null_mut();
     // SAFETY: the message is live; the headers belong to it and every one is copied.
     unsafe {
-        if sys::rd_kafka_message_headers(message, &raw mut list) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        if sys::rd_kafka_message_headers(message, &raw mut list)
+            != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
         {
             return Vec::new();
         }
         let count = sys::rd_kafka_header_cnt(list);
         let mut found = Vec::with_capacity(count);
         for at in 0..count {
-            let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) = (ptr::null(), ptr::null(), 0);
+            let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) =
+                (ptr::null(), ptr::null(), 0);
             let code = sys::rd_kafka_header_get_all(list, at, &raw mut name, &raw mut value, &raw mut size);
             if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                 found.push(Header { name: text(name).into_owned(), value: bytes(value, size) });
@@ -255,7 +265,8 @@ unsafe fn headers(message: &sys::rd_kafka_message_t) -> Vec<Header> {
 /// `data` is null or points at `size` readable bytes.
 unsafe fn bytes(data: *const c_void, size: usize) -> Option<Bytes> {
     // SAFETY: as promised by the caller; the bytes are copied.
-    (!data.is_null()).then(|| unsafe { Bytes::copy_from_slice(std::slice::from_raw_parts(data.cast(), size)) })
+    (!data.is_null())
+        .then(|| unsafe { Bytes::copy_from_slice(std::slice::from_raw_parts(data.cast(), size)) })
 }
 
 /// # Safety

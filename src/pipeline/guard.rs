@@ -202,7 +202,9 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.probe && let State::HalfOpen { probing, .. } = &mut *self.guard.state() {
+        if self.probe
+            && let State::HalfOpen { probing, .. } = &mut *self.guard.state()
+        {
             *probing = false;
         }
         self.guard.changed.notify_waiters();

@@ -56,9 +56,13 @@ impl Judge {
     /// Whether the payload is an order, and what is wrong with it.
     fn read(&self, record: &Record) -> (bool, Option<Failure>) {
         match decode(record.value.as_deref(), &self.limits) {
-            Err(error) => (false, Some(Failure::caused_by(error.category(), "the payload is not an order", error))),
+            Err(error) => {
+                (false, Some(Failure::caused_by(error.category(), "the payload is not an order", error)))
+            }
             Ok(order) => match validate(&order) {
-                Err(error) => (true, Some(Failure::caused_by(error.category(), "the order is not valid", error))),
+                Err(error) => {
+                    (true, Some(Failure::caused_by(error.category(), "the order is not valid", error)))
+                }
                 Ok(()) => (true, None),
             },
         }
@@ -67,7 +71,9 @@ impl Judge {
     /// Delivers a valid order with retries; `None` when `stop` came first. While the guard holds the target to be out,
     /// the record waits: that is neither an attempt nor an outcome.
     pub(super) async fn deliver(&self, record: Record, stop: &CancellationToken) -> Option<Ended> {
-        let Some(target) = &self.target else { return Some(Ended { record, deserialized: true, result: Ok(1) }) };
+        let Some(target) = &self.target else {
+            return Some(Ended { record, deserialized: true, result: Ok(1) });
+        };
         let mut before = None;
         let result = loop {
             let pass = match &self.guard {
@@ -90,7 +96,8 @@ impl Judge {
                 }
                 Attempted::Failed(exhausted) => {
                     let exhausted = exhausted.after(before.take());
-                    let verdict = pass.map_or(Verdict::Final, |pass| pass.failed(record.key.as_ref(), &exhausted.failure));
+                    let verdict = pass
+                        .map_or(Verdict::Final, |pass| pass.failed(record.key.as_ref(), &exhausted.failure));
                     match verdict {
                         Verdict::Final => break Err(exhausted),
                         Verdict::Wait => before = Some(exhausted),

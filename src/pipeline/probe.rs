@@ -40,9 +40,10 @@ impl Pulse {
     }
 
     fn state(&self) -> (StatusCode, &'static str) {
-        let silent = self.started.elapsed().saturating_sub(Duration::from_millis(
-            self.last_poll_ms.load(Ordering::Relaxed),
-        ));
+        let silent = self
+            .started
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.last_poll_ms.load(Ordering::Relaxed)));
         if silent > SILENCE {
             (StatusCode::SERVICE_UNAVAILABLE, "the poll thread is silent\n")
         } else if self.disk_full.load(Ordering::Relaxed) {

@@ -22,7 +22,9 @@ use super::tracker::Tracker;
 use crate::audit::{AuditError, AuditFile, AuditWriter, Opened};
 use crate::config::TrackerSettings;
 use crate::dlq::{Handler, HandlerConfig, KafkaSink, KafkaSinkConfig, RetryPolicy};
-use crate::kafka::{Admin, Consumer, ConsumerOptions, KafkaError, TopicInfo, TopicSpec, wait_until_reachable};
+use crate::kafka::{
+    Admin, Consumer, ConsumerOptions, KafkaError, TopicInfo, TopicSpec, wait_until_reachable,
+};
 use crate::models::DecodeLimits;
 use crate::record::TopicPartition;
 
@@ -58,7 +60,9 @@ pub enum PipelineError {
         end: i64,
     },
     /// A defect of this program.
-    #[error("the work on {partition} ended by a panic; nothing of it is lost: what has no outcome is read again")]
+    #[error(
+        "the work on {partition} ended by a panic; nothing of it is lost: what has no outcome is read again"
+    )]
     Crashed {
         /// The partition, as `topic/number`.
         partition: String,
@@ -87,7 +91,11 @@ pub enum PipelineError {
 ///
 /// # Errors
 /// [`PipelineError`], after everything durable has been committed.
-pub fn run(settings: &TrackerSettings, runtime: &Handle, stop: &CancellationToken) -> Result<(), PipelineError> {
+pub fn run(
+    settings: &TrackerSettings,
+    runtime: &Handle,
+    stop: &CancellationToken,
+) -> Result<(), PipelineError> {
     let Opened { file, chain, torn } = AuditFile::open(&settings.events_file)?;
     if let Some(side) = torn {
         tracing::warn!(side_file = %side.display(), "the last audit line was torn by a crash: moved it aside");
@@ -110,8 +118,12 @@ pub fn run(settings: &TrackerSettings, runtime: &Handle, stop: &CancellationToke
     let handler = Arc::new(handler(settings, &topics)?);
     let target = settings.deliver_to.as_ref().map(Target::from_settings).transpose()?;
     let guard = settings.outage_guard.then(|| Guard::new(GuardConfig::default()));
-    let judge =
-        Judge { limits: DecodeLimits { max_message_bytes: settings.max_message_bytes }, target, guard, handler };
+    let judge = Judge {
+        limits: DecodeLimits { max_message_bytes: settings.max_message_bytes },
+        target,
+        guard,
+        handler,
+    };
     let (report, completions) = channel();
     let give_up = Arc::new(AtomicBool::new(false));
     let report = move |completion| drop(report.send(completion));
@@ -171,7 +183,8 @@ async fn ensure_topics(settings: &TrackerSettings, admin: &Admin) -> Result<Topi
     };
     let source = admin.ensure(&spec, settings.create_topics).await?;
     let source_config = topic_config(admin, &settings.topic).await;
-    let mut config = vec![("retention.ms".to_owned(), "-1".to_owned()), ("retention.bytes".to_owned(), "-1".to_owned())];
+    let mut config =
+        vec![("retention.ms".to_owned(), "-1".to_owned()), ("retention.bytes".to_owned(), "-1".to_owned())];
     if let Some(min_isr) = source_config.get("min.insync.replicas") {
         config.push(("min.insync.replicas".to_owned(), min_isr.clone()));
     }
@@ -191,7 +204,11 @@ async fn ensure_topics(settings: &TrackerSettings, admin: &Admin) -> Result<Topi
 /// A topic's settings; none where the broker does not tell (the embedded one cannot, others may forbid it).
 async fn topic_config(admin: &Admin, topic: &str) -> std::collections::HashMap<String, String> {
     admin.topic_config(topic).await.unwrap_or_else(|error| {
-        tracing::debug!(error = crate::failure::chain_of(&error), topic, "the topic's settings are not to be had");
+        tracing::debug!(
+            error = crate::failure::chain_of(&error),
+            topic,
+            "the topic's settings are not to be had"
+        );
         std::collections::HashMap::new()
     })
 }

@@ -2,8 +2,8 @@
 //! than a moment, so the group never waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::Receiver;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -141,7 +141,9 @@ impl<'s> Tracker<'s> {
             if let Some(deadline) = self.draining {
                 let late = Instant::now() >= deadline;
                 if late {
-                    tracing::warn!("the shutdown timeout has passed: unfinished records are left for the next start");
+                    tracing::warn!(
+                        "the shutdown timeout has passed: unfinished records are left for the next start"
+                    );
                 }
                 if late || self.parts.values().all(Part::is_drained) {
                     return Ok(());
@@ -212,9 +214,9 @@ impl<'s> Tracker<'s> {
 
     fn is_full(&self, number: i32) -> bool {
         let (records, bytes) = self.limits();
-        self.parts.get(&number).is_some_and(|part| {
-            part.ledger.in_flight() >= records || part.ledger.in_flight_bytes() >= bytes
-        })
+        self.parts
+            .get(&number)
+            .is_some_and(|part| part.ledger.in_flight() >= records || part.ledger.in_flight_bytes() >= bytes)
     }
 
     /// Waits a moment for room, then pauses the partition.
@@ -230,7 +232,10 @@ impl<'s> Tracker<'s> {
                 Err(_) => break,
             }
         }
-        if self.is_full(number) && let Some(part) = self.parts.get_mut(&number) && !part.paused {
+        if self.is_full(number)
+            && let Some(part) = self.parts.get_mut(&number)
+            && !part.paused
+        {
             tracing::debug!(partition = number, "pausing: too much is in flight");
             self.consumer.pause(&part.at)?;
             part.paused = true;
@@ -315,7 +320,10 @@ impl<'s> Tracker<'s> {
     }
 
     /// Where the group stands in these partitions. A position that the topic no longer holds is an alarm.
-    fn positions(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Option<i64>)>, PipelineError> {
+    fn positions(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Option<i64>)>, PipelineError> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
@@ -335,7 +343,8 @@ impl<'s> Tracker<'s> {
     }
 
     fn out_of_range(&self, partition: &TopicPartition) -> PipelineError {
-        let position = self.parts.get(&partition.partition).and_then(|part| part.ledger.position()).unwrap_or(0);
+        let position =
+            self.parts.get(&partition.partition).and_then(|part| part.ledger.position()).unwrap_or(0);
         let partition_name = partition.to_string();
         match self.consumer.watermarks(partition, COORDINATOR_TIMEOUT) {
             Ok((log_start, _)) if position < log_start => {
@@ -348,7 +357,10 @@ impl<'s> Tracker<'s> {
 
     fn begin_revocation(&mut self, partitions: Vec<TopicPartition>, lost: bool) -> Result<(), PipelineError> {
         if lost {
-            tracing::warn!(partitions = partitions.len(), "lost partitions: what was under way is thrown away");
+            tracing::warn!(
+                partitions = partitions.len(),
+                "lost partitions: what was under way is thrown away"
+            );
             self.give_up(&partitions);
             self.consumer.unassign(&partitions)?;
             return Ok(());
@@ -498,7 +510,9 @@ impl<'s> Tracker<'s> {
                     let found = found.into_iter().filter_map(|(at, offset)| Some((at.partition, offset?)));
                     self.commits.others.extend(found);
                 }
-                Err(error) => tracing::debug!(error = chain_of(&error), "cannot see what others have committed"),
+                Err(error) => {
+                    tracing::debug!(error = chain_of(&error), "cannot see what others have committed")
+                }
             }
         }
         let done = |at: &TopicPartition| {
