@@ -200,18 +200,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_cause_that_the_level_above_repeats_is_said_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("connect: {0}")]
-        struct Repeats(#[source] std::io::Error);
-        let error = RunError::Io {
-            what: "fetch",
-            source: std::io::Error::other(Repeats(std::io::Error::other("no route"))),
-        };
-        assert_eq!(causes(&error), "fetch: connect: no route");
-    }
-
     #[cfg(feature = "kafka")]
     #[test]
     fn kafka_errors_become_exit_codes_too() {
