@@ -1,6 +1,5 @@
 //! One assigned partition: its ledger, the tasks that work on it, and how much of it is let in. The poll thread owns it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -11,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::finish::Finisher;
 use super::judge::Judge;
 use super::stats::Stats;
-use super::{Admission, Ledger, worker};
+use super::{Admission, Ledger, Settled, worker};
 use crate::audit::{AuditWriter, Durable, Scope};
 use crate::config::Ordering;
 use crate::record::{Record, TopicPartition};
@@ -139,7 +138,7 @@ impl Part {
     }
 
     /// Throws away what is still under way, and keeps the outcomes that are durable but not committed.
-    pub(super) fn abandon(mut self) -> (TopicPartition, BTreeSet<i64>) {
+    pub(super) fn abandon(mut self) -> (TopicPartition, Settled) {
         self.begin_drain();
         self.scope.close();
         for task in &self.tasks {

@@ -2,18 +2,22 @@
 //! a durable outcome; nothing is committed past the first one that has none. It never counts offsets: a topic may have
 //! gaps (compaction, transaction markers), so contiguity follows what was delivered.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+
+use super::Settled;
 
 /// One partition's delivered and finished records, for one assignment of it.
 #[derive(Debug, Default)]
 pub struct Ledger {
     open: VecDeque<Entry>,
     bytes: usize,
+    /// The first record that was delivered.
+    first: Option<i64>,
     /// Everything below this was delivered, or is known to hold no record.
     delivered_to: Option<i64>,
     committed: Option<i64>,
     /// Outcomes of an earlier assignment that were made durable but not committed: not to be repeated.
-    settled: BTreeSet<i64>,
+    settled: Settled,
 }
 
 #[derive(Debug)]
@@ -36,7 +40,10 @@ pub enum Admission {
 
 impl Ledger {
     /// A ledger for an assignment that starts at `committed`, with the outcomes above it that are known already.
-    pub fn new(committed: Option<i64>, settled: BTreeSet<i64>) -> Self {
+    pub fn new(committed: Option<i64>, mut settled: Settled) -> Self {
+        if let Some(committed) = committed {
+            settled.forget_below(committed);
+        }
         Self { committed, settled, ..Self::default() }
     }
 
@@ -46,7 +53,8 @@ impl Ledger {
             return Admission::Repeated;
         }
         self.delivered_to = Some(offset + 1);
-        if self.settled.remove(&offset) {
+        self.first.get_or_insert(offset);
+        if self.settled.contains(offset) {
             if !self.open.is_empty() {
                 self.open.push_back(Entry { offset, bytes: 0, done: true });
             }
@@ -112,9 +120,17 @@ impl Ledger {
         self.bytes
     }
 
-    /// The durable outcomes that are not committed, for the next assignment of this partition.
-    pub fn into_settled(self) -> BTreeSet<i64> {
+    /// The durable outcomes that are not known to be committed, for the next assignment of this partition: those before
+    /// the position too, because the commit of a position can fail.
+    pub fn into_settled(self) -> Settled {
+        let position = self.position();
         let mut settled = self.settled;
+        if let (Some(first), Some(position)) = (self.first, position) {
+            settled.insert_run(first, position);
+        }
+        if let Some(committed) = self.committed {
+            settled.forget_below(committed);
+        }
         settled.extend(self.open.iter().filter(|entry| entry.done).map(|entry| entry.offset));
         settled
     }
@@ -122,6 +138,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -178,7 +196,7 @@ mod tests {
 
     #[test]
     fn only_what_is_beyond_the_commit_is_committed() {
-        let mut ledger = Ledger::new(Some(7), BTreeSet::new());
+        let mut ledger = Ledger::new(Some(7), Settled::default());
         ledger.end_of_partition(7);
         assert_eq!(ledger.to_commit(), None);
         assert_eq!(ledger.delivered(7, 1), Admission::Process);
@@ -202,6 +220,23 @@ mod tests {
         assert_eq!(second.position(), Some(5));
     }
 
+    #[test]
+    fn outcomes_before_the_position_survive_a_commit_that_failed() {
+        let mut first = ledger(&[10, 11, 14, 15]);
+        first.finished(&[10, 11, 14]);
+        assert_eq!(first.to_commit(), Some(15));
+        let mut second = Ledger::new(None, first.into_settled());
+        use Admission::{AlreadySettled, Process};
+        let admitted: Vec<_> = [10, 11, 14, 15].map(|offset| second.delivered(offset, 10)).into();
+        assert_eq!(admitted, [AlreadySettled, AlreadySettled, AlreadySettled, Process]);
+        assert_eq!(second.to_commit(), Some(15));
+        // Not committed this time either.
+        second.finished(&[15]);
+        let mut third = Ledger::new(None, second.into_settled());
+        assert!([10, 11, 14, 15].iter().all(|offset| third.delivered(*offset, 10) == AlreadySettled));
+        assert_eq!(third.to_commit(), Some(16));
+    }
+
     /// Delivered offsets with gaps, and an order in which they finish.
     fn deliveries() -> impl Strategy<Value = (Vec<i64>, Vec<i64>)> {
         prop::collection::btree_set(0i64..500, 1..60)
@@ -211,7 +246,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_completion_order_ever_commits_past_a_gap((offsets, order) in deliveries(), cut in 0usize..60) {
+        fn no_completion_order_ever_commits_past_a_gap(
+            (offsets, order) in deliveries(), cut in 0usize..60, is_committed: bool,
+        ) {
             let mut ledger = ledger(&offsets);
             let mut unfinished: BTreeSet<i64> = offsets.iter().copied().collect();
             for offset in order.iter().take(cut) {
@@ -221,11 +258,12 @@ mod tests {
                 prop_assert_eq!(ledger.position(), Some(expected));
                 prop_assert_eq!(ledger.in_flight_bytes(), unfinished.len() * 10);
             }
-            let committed = ledger.position();
+            // The commit at the handover may fail.
+            let committed = ledger.position().filter(|_| is_committed);
             let settled = ledger.into_settled();
             // A crash-free handover repeats exactly what has no outcome.
             let mut next = Ledger::new(committed, settled);
-            for offset in offsets.iter().filter(|o| Some(**o) >= committed) {
+            for offset in offsets.iter().filter(|o| committed.is_none_or(|committed| **o >= committed)) {
                 let expected =
                     if unfinished.contains(offset) { Admission::Process } else { Admission::AlreadySettled };
                 prop_assert_eq!(next.delivered(*offset, 10), expected);

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::intake::{Part, Shared};
 use super::probe::Pulse;
 use super::stats::StatsSnapshot;
-use super::{Ledger, PipelineError};
+use super::{Ledger, PipelineError, Settled};
 use crate::audit::Completion;
 use crate::config::TrackerSettings;
 use crate::failure::{Category, chain_of};
@@ -49,7 +49,9 @@ pub(super) struct Tracker<'s> {
     ends: Option<BTreeMap<i32, i64>>,
     parts: BTreeMap<i32, Part>,
     /// Durable outcomes of earlier assignments that were not committed, by partition: not to be repeated.
-    settled: BTreeMap<i32, BTreeSet<i64>>,
+    settled: BTreeMap<i32, Settled>,
+    /// Partitions in which the group had a committed offset.
+    had_commits: BTreeSet<i32>,
     epoch: u64,
     assigning: Option<Assigning>,
     revoking: Option<Revoking>,
@@ -107,6 +109,7 @@ impl<'s> Tracker<'s> {
             ends,
             parts: BTreeMap::new(),
             settled: BTreeMap::new(),
+            had_commits: BTreeSet::new(),
             epoch: 0,
             assigning: None,
             revoking: None,
@@ -273,7 +276,7 @@ impl<'s> Tracker<'s> {
                 let number = durable.scope().partition;
                 let ours = self.parts.get_mut(&number).is_some_and(|part| part.finished(&durable));
                 if !ours {
-                    self.settled.entry(number).or_default().extend(durable.offsets());
+                    self.settled.entry(number).or_default().extend(durable.offsets().iter().copied());
                 }
             }
             Completion::Drained(scope) => {
@@ -312,7 +315,13 @@ impl<'s> Tracker<'s> {
         for (at, committed) in positions {
             self.epoch += 1;
             tracing::info!(partition = at.partition, committed_offset = committed, "took over {at}");
-            let known = self.settled.remove(&at.partition).unwrap_or_default();
+            let mut known = self.settled.remove(&at.partition).unwrap_or_default();
+            match committed {
+                Some(_) => drop(self.had_commits.insert(at.partition)),
+                // Kafka forgets a group's offsets with the topic: these are other records, whatever their offsets.
+                None if self.had_commits.remove(&at.partition) => known = Settled::default(),
+                None => {}
+            }
             let ledger = Ledger::new(committed, known);
             self.parts.insert(at.partition, Part::start(at, self.epoch, ledger, &self.shared));
         }
@@ -395,7 +404,7 @@ impl<'s> Tracker<'s> {
     fn give_up(&mut self, partitions: &[TopicPartition]) {
         for part in partitions.iter().filter_map(|at| self.parts.remove(&at.partition)) {
             let (at, known) = part.abandon();
-            self.settled.entry(at.partition).or_default().extend(known);
+            self.settled.entry(at.partition).or_default().merge(&known);
         }
     }
 
@@ -434,6 +443,7 @@ impl<'s> Tracker<'s> {
             return;
         }
         for (at, offset) in &report.offsets {
+            self.had_commits.insert(at.partition);
             if let Some(part) = self.parts.get_mut(&at.partition) {
                 part.ledger.committed(*offset);
             }
@@ -454,6 +464,7 @@ impl<'s> Tracker<'s> {
         match self.consumer.commit_sync(&offsets, LAST_COMMIT_TIMEOUT) {
             Ok(()) => {
                 for (at, offset) in offsets {
+                    self.had_commits.insert(at.partition);
                     if let Some(part) = self.parts.get_mut(&at.partition) {
                         part.ledger.committed(offset);
                     }
