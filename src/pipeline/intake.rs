@@ -138,12 +138,12 @@ impl Part {
     }
 
     /// Throws away what is still under way, and keeps the outcomes that are durable but not committed.
-    pub(super) fn abandon(mut self) -> (TopicPartition, Settled) {
+    pub(super) fn abandon(mut self) -> (TopicPartition, Scope, Settled) {
         self.begin_drain();
         self.scope.close();
         for task in &self.tasks {
             task.abort();
         }
-        (self.at, self.ledger.into_settled())
+        (self.at, self.scope, self.ledger.into_settled())
     }
 }

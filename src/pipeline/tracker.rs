@@ -50,6 +50,8 @@ pub(super) struct Tracker<'s> {
     parts: BTreeMap<i32, Part>,
     /// Durable outcomes of earlier assignments that were not committed, by partition: not to be repeated.
     settled: BTreeMap<i32, Settled>,
+    /// Assignments that were given up while work of theirs was under way: the journal may still hold lines of them.
+    leaving: BTreeSet<(i32, u64)>,
     /// Partitions in which the group had a committed offset.
     had_commits: BTreeSet<i32>,
     epoch: u64,
@@ -109,6 +111,7 @@ impl<'s> Tracker<'s> {
             ends,
             parts: BTreeMap::new(),
             settled: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             had_commits: BTreeSet::new(),
             epoch: 0,
             assigning: None,
@@ -167,6 +170,7 @@ impl<'s> Tracker<'s> {
     fn poll(&mut self) -> Result<(), PipelineError> {
         let soon = self.draining.is_some()
             || self.revoking.is_some()
+            || self.assigning.is_some()
             || self.ends.is_some()
             || self.parts.values().any(|part| part.paused);
         let mut patience = if soon { BUSY_POLL } else { IDLE_POLL };
@@ -280,6 +284,7 @@ impl<'s> Tracker<'s> {
                 }
             }
             Completion::Drained(scope) => {
+                self.leaving.remove(&(scope.partition, scope.epoch));
                 if let Some(part) = self.parts.get_mut(&scope.partition) {
                     part.note_drained(&scope);
                 }
@@ -296,7 +301,9 @@ impl<'s> Tracker<'s> {
         if self.draining.is_some() {
             return Ok(());
         }
-        let Some(assigning) = self.assigning.take_if(|a| a.next_try <= Instant::now()) else { return Ok(()) };
+        let leaving = |at: &TopicPartition| self.leaving.iter().any(|(number, _)| *number == at.partition);
+        let due = |a: &mut Assigning| a.next_try <= Instant::now() && !a.partitions.iter().any(leaving);
+        let Some(assigning) = self.assigning.take_if(due) else { return Ok(()) };
         let positions = match self.positions(&assigning.partitions) {
             Ok(positions) => positions,
             Err(PipelineError::Kafka(KafkaError::Request { what, source })) => {
@@ -403,7 +410,13 @@ impl<'s> Tracker<'s> {
 
     fn give_up(&mut self, partitions: &[TopicPartition]) {
         for part in partitions.iter().filter_map(|at| self.parts.remove(&at.partition)) {
-            let (at, known) = part.abandon();
+            let drained = part.is_drained();
+            let (at, scope, known) = part.abandon();
+            if !drained {
+                // A line of it may be on its way to the disk: whether it got there is known when this comes back.
+                self.leaving.insert((scope.partition, scope.epoch));
+                self.shared.writer.end(&scope);
+            }
             self.settled.entry(at.partition).or_default().merge(&known);
         }
     }
