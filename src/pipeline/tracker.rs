@@ -24,6 +24,8 @@ const BURST: usize = 2048;
 const IDLE_POLL: Duration = Duration::from_millis(100);
 /// How long a poll waits when something else may happen any time.
 const BUSY_POLL: Duration = Duration::from_millis(5);
+/// How long the events of one turn may take, waits for full partitions included.
+const TURN: Duration = Duration::from_millis(200);
 /// How long a full partition is waited for before it is paused: pausing throws the client's fetched records away.
 const FULL_WAIT: Duration = Duration::from_millis(50);
 /// How long the group's coordinator may take for an answer while the poll waits for it.
@@ -174,10 +176,14 @@ impl<'s> Tracker<'s> {
             || self.ends.is_some()
             || self.parts.values().any(|part| part.paused);
         let mut patience = if soon { BUSY_POLL } else { IDLE_POLL };
+        let begun = Instant::now();
         for _ in 0..BURST {
             let Some(event) = self.consumer.poll(patience) else { break };
             patience = Duration::ZERO;
             self.handle(event)?;
+            if begun.elapsed() >= TURN {
+                break;
+            }
         }
         for part in self.parts.values_mut() {
             part.flush();
@@ -226,20 +232,29 @@ impl<'s> Tracker<'s> {
             .is_some_and(|part| part.ledger.in_flight() >= records || part.ledger.in_flight_bytes() >= bytes)
     }
 
+    /// Whether there is room for more than the next record: with less, the poll would wait for every single one.
+    fn has_room(&self, number: i32) -> bool {
+        let (records, bytes) = self.limits();
+        let part = self.parts.get(&number);
+        part.is_none_or(|part| {
+            part.ledger.in_flight() < records - records / 16 && part.ledger.in_flight_bytes() < bytes - bytes / 16
+        })
+    }
+
     /// Waits a moment for room, then pauses the partition.
     fn hold_back(&mut self, number: i32) -> Result<(), PipelineError> {
         for part in self.parts.values_mut() {
             part.flush();
         }
         let deadline = Instant::now() + FULL_WAIT;
-        while self.is_full(number) {
+        while !self.has_room(number) {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.completions.recv_timeout(left) {
                 Ok(completion) => self.take(completion)?,
                 Err(_) => break,
             }
         }
-        if self.is_full(number)
+        if !self.has_room(number)
             && let Some(part) = self.parts.get_mut(&number)
             && !part.paused
         {
