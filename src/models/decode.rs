@@ -11,9 +11,9 @@ use super::wire::{Fault, Read, Reading};
 use crate::failure::Category;
 use serde::de::DeserializeSeed;
 
-/// The levels of arrays and objects that a payload may nest, the order itself being the first. It is serde_json's own
-/// limit, so that whatever is decoded here can be read by every other part too.
-pub const MAX_DEPTH: usize = 127;
+/// The levels of arrays and objects that a payload may nest, the order itself being the first. It is one less than
+/// serde_json's own limit: an audit line holds the order one level deeper, and must be readable too.
+pub const MAX_DEPTH: usize = 126;
 
 /// How much of a duplicate key an error names, in characters.
 const KEY_CHARS: usize = 64;
@@ -158,13 +158,13 @@ pub fn decode<'a>(payload: Option<&'a [u8]>, limits: &DecodeLimits) -> Result<Or
     let mut json = serde_json::Deserializer::from_str(text);
     let order = Read::<Order<'a>>::new(&mut reading)
         .deserialize(&mut json)
-        .map_err(|error| explain(&error, reading, payload))?;
+        .map_err(|error| explain(&error, reading))?;
     json.end().map_err(|e| DecodeError::TrailingData { line: e.line(), column: e.column() })?;
     Ok(order)
 }
 
 #[cold]
-fn explain(error: &serde_json::Error, reading: Reading, payload: &[u8]) -> DecodeError {
+fn explain(error: &serde_json::Error, reading: Reading) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let path = reading.path();
     match reading.fault {
@@ -174,7 +174,7 @@ fn explain(error: &serde_json::Error, reading: Reading, payload: &[u8]) -> Decod
         Some(Fault::DuplicateKey(key)) => {
             DecodeError::DuplicateKey { key: safe_short(&key, KEY_CHARS), line, column }
         }
-        None if depth_at(payload, line, column) > MAX_DEPTH => DecodeError::TooDeep { line, column },
+        Some(Fault::TooDeep) => DecodeError::TooDeep { line, column },
         None => {
             let message = error.to_string();
             let position = format!(" at line {line} column {column}");
@@ -182,28 +182,6 @@ fn explain(error: &serde_json::Error, reading: Reading, payload: &[u8]) -> Decod
             DecodeError::Json { line, column, reason }
         }
     }
-}
-
-/// How many arrays and objects are open behind the given position. Everything before it was read without an error, so
-/// brackets and strings are all that has to be told apart.
-fn depth_at(payload: &[u8], line: usize, column: usize) -> usize {
-    let mut breaks = payload.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-    let line_start = if line < 2 { 0 } else { breaks.nth(line - 2).unwrap_or(payload.len()) };
-    let end = line_start.saturating_add(column).min(payload.len());
-
-    let mut depth = 0_usize;
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in payload.iter().take(end) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    depth
 }
 
 #[cfg(test)]

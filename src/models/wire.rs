@@ -9,6 +9,8 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use super::decode::MAX_DEPTH;
+
 /// One step from the document's root to a value.
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -23,6 +25,8 @@ pub(super) enum Fault {
     WrongType { expected: &'static str, found: &'static str },
     /// A key that its object holds already; unescaped, as it was read.
     DuplicateKey(String),
+    /// An array or object within too many others.
+    TooDeep,
 }
 
 /// What is known about a reading besides its value: filled on the way out of an error, untouched otherwise.
@@ -31,6 +35,8 @@ pub(super) struct Reading {
     pub(super) fault: Option<Fault>,
     /// The steps to the place of the error, the innermost first.
     steps: Vec<Step>,
+    /// How many arrays and objects are open.
+    depth: usize,
 }
 
 impl Reading {
@@ -55,6 +61,21 @@ impl Reading {
     fn leave_index<E>(&mut self, index: usize, error: E) -> E {
         self.steps.push(Step::Index(index));
         error
+    }
+
+    /// Notes that an array or object begins.
+    fn enter<E: Error>(&mut self) -> Result<(), E> {
+        self.depth += 1;
+        if self.depth <= MAX_DEPTH {
+            return Ok(());
+        }
+        self.fault = Some(Fault::TooDeep);
+        Err(E::custom("too deep"))
+    }
+
+    /// Notes that it ends.
+    fn leave(&mut self) {
+        self.depth -= 1;
     }
 
     fn wrong_type<E: Error>(&mut self, expected: &'static str, found: &'static str) -> E {
@@ -169,11 +190,17 @@ impl<'de, T: Wire<'de>> Visitor<'de> for Read<'_, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<T, A::Error> {
-        T::from_seq(seq, self.reading)
+        self.reading.enter()?;
+        let value = T::from_seq(seq, self.reading)?;
+        self.reading.leave();
+        Ok(value)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::from_map(map, self.reading)
+        self.reading.enter()?;
+        let value = T::from_map(map, self.reading)?;
+        self.reading.leave();
+        Ok(value)
     }
 }
 
