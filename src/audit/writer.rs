@@ -49,6 +49,15 @@ pub enum AuditError {
         #[source]
         source: io::Error,
     },
+    /// There was no room until the end.
+    #[error(
+        "the audit log {path} cannot grow: records without a line in it are left for the next start, nothing is lost",
+        path = path.display()
+    )]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+    },
     /// A sync failed: what is on disk is unknown, so nothing more may be written or committed.
     #[error("sync {path}; nothing after its last confirmed line is committed, restart the tracker on a sound disk", path = path.display())]
     Sync {
@@ -252,7 +261,10 @@ impl<R: Fn(Completion)> Writer<R> {
             }
         }
         if noticed.is_some() {
-            tracing::info!(path = %self.file.path().display(), "the audit log grows again");
+            // Without a group there is nobody left to write for: nothing is known of the disk then.
+            if !self.group.is_empty() {
+                tracing::info!(path = %self.file.path().display(), "the audit log grows again");
+            }
             (self.report)(Completion::Stalled { stalled: false });
         }
         for (scope, lines) in self.group.drain(..) {

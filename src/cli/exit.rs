@@ -136,7 +136,7 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
         PipelineError::Kafka(error) => kafka_exit(error),
         PipelineError::Audit(AuditError::Locked { .. }) | PipelineError::Target { .. } => Exit::Usage,
         PipelineError::Audit(AuditError::Damaged { .. }) | PipelineError::BeyondEnd { .. } => Exit::Integrity,
-        PipelineError::Audit(AuditError::Io { .. } | AuditError::Sync { .. })
+        PipelineError::Audit(AuditError::Io { .. } | AuditError::NoRoom { .. } | AuditError::Sync { .. })
         | PipelineError::Crashed { .. }
         | PipelineError::Listen { .. } => Exit::Failure,
     }

@@ -12,7 +12,7 @@ use super::intake::{Part, Shared};
 use super::probe::Pulse;
 use super::stats::StatsSnapshot;
 use super::{Ledger, PipelineError, Settled};
-use crate::audit::Completion;
+use crate::audit::{AuditError, Completion};
 use crate::config::TrackerSettings;
 use crate::failure::{Category, chain_of};
 use crate::kafka::{CommitReport, Consumer, Event, KafkaError, Position};
@@ -61,6 +61,8 @@ pub(super) struct Tracker<'s> {
     revoking: Option<Revoking>,
     commits: Commits,
     draining: Option<Instant>,
+    /// The journal waits for room on its disk.
+    no_room: bool,
     reported: Reported,
 }
 
@@ -120,6 +122,7 @@ impl<'s> Tracker<'s> {
             revoking: None,
             commits: Commits { last: now, unanswered: false, others: BTreeMap::new(), others_asked: None },
             draining: None,
+            no_room: false,
             reported: Reported { at: now, stats: StatsSnapshot::default() },
         }
     }
@@ -152,6 +155,9 @@ impl<'s> Tracker<'s> {
                     tracing::warn!(
                         "the shutdown timeout has passed: unfinished records are left for the next start"
                     );
+                }
+                if late && self.no_room {
+                    return Err(AuditError::NoRoom { path: self.settings.events_file.clone() }.into());
                 }
                 if late || self.parts.values().all(Part::is_drained) {
                     return Ok(());
@@ -237,7 +243,8 @@ impl<'s> Tracker<'s> {
         let (records, bytes) = self.limits();
         let part = self.parts.get(&number);
         part.is_none_or(|part| {
-            part.ledger.in_flight() < records - records / 16 && part.ledger.in_flight_bytes() < bytes - bytes / 16
+            part.ledger.in_flight() < records - records / 16
+                && part.ledger.in_flight_bytes() < bytes - bytes / 16
         })
     }
 
@@ -304,7 +311,10 @@ impl<'s> Tracker<'s> {
                     part.note_drained(&scope);
                 }
             }
-            Completion::Stalled { stalled } => self.pulse.disk_full(stalled),
+            Completion::Stalled { stalled } => {
+                self.no_room = stalled;
+                self.pulse.disk_full(stalled);
+            }
             Completion::Failed(error) => return Err(error.into()),
         }
         Ok(())
