@@ -1,5 +1,8 @@
 //! The dead letter topic as a sink. A letter is safe when all in-sync replicas have it. One that Kafka refuses as too
 //! large goes without its payload, and without key and headers if that is still too large: it is never dropped.
+//!
+//! Brokers measure whole batches. So what was refused goes once more, in a batch of its own, before it is believed to be
+//! too large itself: the topic's limit may be lower than it was at the start, or kept secret.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,6 +17,8 @@ const QUEUE_PAUSE: Duration = Duration::from_millis(5);
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much may wait in the producer's queue.
 const QUEUE_BYTES: usize = 16 << 20;
+/// What the client allows as the size of a record, in bytes.
+const CLIENT_LIMITS: (usize, usize) = (1000, 1_000_000_000);
 
 /// Which topic, and what it takes.
 #[derive(Debug, Clone)]
@@ -29,11 +34,18 @@ pub struct KafkaSinkConfig {
 /// Publishes dead letters to a topic, to the partition with the origin's number.
 #[derive(Debug)]
 pub struct KafkaSink {
-    settings: KafkaSettings,
-    options: ProducerOptions,
     topic: Arc<str>,
     partitions: i32,
-    /// Replaced when it stops with a fatal error.
+    producer: Line,
+    /// Sends each letter in a batch of its own.
+    alone: Line,
+}
+
+/// One way to the topic: a producer that is replaced when it stops with a fatal error.
+#[derive(Debug)]
+struct Line {
+    settings: KafkaSettings,
+    options: ProducerOptions,
     producer: RwLock<Arc<Producer>>,
 }
 
@@ -43,37 +55,21 @@ impl KafkaSink {
     /// # Errors
     /// [`KafkaError::Config`] when the client refuses a property.
     pub fn new(settings: &KafkaSettings, config: KafkaSinkConfig) -> Result<Self, KafkaError> {
+        let max_message_bytes = config.max_message_bytes.clamp(CLIENT_LIMITS.0, CLIENT_LIMITS.1);
         let options = ProducerOptions {
             linger_ms: 2,
             message_timeout: MESSAGE_TIMEOUT,
-            max_message_bytes: config.max_message_bytes,
+            max_message_bytes,
             queue_bytes: QUEUE_BYTES,
+            alone: false,
         };
-        let producer = RwLock::new(Arc::new(Producer::new(settings, &options)?));
+        let alone = ProducerOptions { alone: true, ..options.clone() };
         Ok(Self {
-            settings: settings.clone(),
-            options,
             topic: Arc::from(config.topic),
             partitions: config.partitions.max(1),
-            producer,
+            producer: Line::new(settings, options)?,
+            alone: Line::new(settings, alone)?,
         })
-    }
-
-    fn producer(&self) -> Arc<Producer> {
-        Arc::clone(&self.producer.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Builds a new producer in place of one that failed for good; only the first to notice does.
-    fn replace(&self, failed: &Arc<Producer>) -> Result<(), SinkError> {
-        let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
-        if Arc::ptr_eq(&current, failed) {
-            tracing::warn!(
-                reason = failed.fatal_error(),
-                "the dead letter producer failed for good: building a new one"
-            );
-            *current = Arc::new(Producer::new(&self.settings, &self.options).map_err(|e| self.error(e))?);
-        }
-        Ok(())
     }
 
     fn error(&self, source: impl std::error::Error + Send + Sync + 'static) -> SinkError {
@@ -90,6 +86,34 @@ impl KafkaSink {
             headers: letter.headers().cloned().collect(),
             timestamp_ms: None,
         })
+    }
+
+    async fn send(&self, record: &Outgoing) -> Result<Delivered, SendError> {
+        match self.producer.send(record).await {
+            Err(SendError::TooLarge) => self.alone.send(record).await,
+            ended => ended,
+        }
+    }
+}
+
+impl Line {
+    fn new(settings: &KafkaSettings, options: ProducerOptions) -> Result<Self, KafkaError> {
+        let producer = RwLock::new(Arc::new(Producer::new(settings, &options)?));
+        Ok(Self { settings: settings.clone(), options, producer })
+    }
+
+    fn producer(&self) -> Arc<Producer> {
+        Arc::clone(&self.producer.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Builds a new producer in place of one that failed for good; only the first to notice does.
+    fn replace(&self, failed: &Arc<Producer>) -> Result<(), KafkaError> {
+        let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, failed) {
+            tracing::warn!(reason = failed.fatal_error(), "the dead letter producer failed for good: building a new one");
+            *current = Arc::new(Producer::new(&self.settings, &self.options)?);
+        }
+        Ok(())
     }
 
     async fn send(&self, record: &Outgoing) -> Result<Delivered, SendError> {

@@ -101,8 +101,10 @@ pub struct ProducerOptions {
     pub message_timeout: Duration,
     /// The largest record that the client lets pass, in bytes; the broker has its own limit.
     pub max_message_bytes: usize,
-    /// How much may wait in the client's queue, in bytes.
+    /// How much may wait in the client's queue, in bytes; at least one record of the largest size.
     pub queue_bytes: usize,
+    /// Whether each record goes in a batch of its own.
+    pub alone: bool,
 }
 
 impl Default for ProducerOptions {
@@ -112,6 +114,7 @@ impl Default for ProducerOptions {
             message_timeout: Duration::from_secs(30),
             max_message_bytes: 1_000_000,
             queue_bytes: 64 << 20,
+            alone: false,
         }
     }
 }
@@ -164,8 +167,10 @@ impl Producer {
         let linger = options.linger_ms.to_string();
         let timeout = options.message_timeout.as_millis().to_string();
         let max_bytes = options.max_message_bytes.to_string();
-        let queue_kb = (options.queue_bytes / 1024).max(1024).to_string();
-        let config = client_config(
+        // A record larger than the whole queue would be told to wait for room for ever.
+        let queue_bytes = options.queue_bytes.max(options.max_message_bytes.saturating_add(1024));
+        let queue_kb = queue_bytes.div_ceil(1024).max(1024).to_string();
+        let mut config = client_config(
             settings,
             &[
                 ("enable.idempotence", "true"),
@@ -177,6 +182,9 @@ impl Producer {
                 ("queue.buffering.max.kbytes", &queue_kb),
             ],
         );
+        if options.alone {
+            config.set("batch.num.messages", "1");
+        }
         let inner = config.create_with_context(DeliveryContext).map_err(KafkaError::Config)?;
         Ok(Self { inner })
     }
