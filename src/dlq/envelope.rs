@@ -41,6 +41,8 @@ pub mod headers {
 
 /// The longest error text in a header, in characters; the value of the dead letter has all of it.
 const HEADER_ERROR_CHARS: usize = 1000;
+/// The longest replay id that is carried on; ours are shorter.
+const REPLAY_ID_BYTES: usize = 256;
 /// The longest error text in a letter that was too large otherwise.
 const SHORT_ERROR_CHARS: usize = 200;
 
@@ -101,7 +103,8 @@ impl Envelope {
         if let Some(root_id) = root_id {
             dlq_headers.push(Header::new(headers::ROOT_ID, root_id.to_string()));
         }
-        if let Some(replay_id) = record.last_header(headers::REPLAY_ID) {
+        // Whoever writes to the topic can write this header: without a limit a letter of it could fit nowhere.
+        if let Some(replay_id) = record.last_header(headers::REPLAY_ID).filter(|id| id.len() <= REPLAY_ID_BYTES) {
             dlq_headers.push(Header::new(headers::REPLAY_ID, Bytes::copy_from_slice(replay_id)));
         }
         spring_headers(&mut dlq_headers, record, group, &letter.error_message);
@@ -281,5 +284,16 @@ mod tests {
         assert_eq!(letter.original_payload, OriginalPayload::Omitted { hash, size: 7 });
         assert!(envelope.key().is_none() && value(&envelope, "trace").is_empty());
         assert!(envelope.value().expect("JSON").len() < 2000);
+    }
+
+    #[test]
+    fn no_header_of_a_record_can_keep_its_bare_letter_large() {
+        let mut record = record();
+        for name in [headers::REPLAY_ID, headers::ROOT_ID, headers::REPLAY_COUNT, headers::ORIGINAL_TIMESTAMP, "x"] {
+            record.headers.push(Header::new(name, vec![b'x'; 1 << 20]));
+        }
+        let bare = Envelope::seal(&record, &exhausted(), "group", "host").bare(record.payload());
+        let headers: usize = bare.headers().map(|h| h.name.len() + h.value.as_ref().map_or(0, Bytes::len)).sum();
+        assert!(headers < 3000 && bare.value().expect("JSON").len() < 2000, "{headers}");
     }
 }
