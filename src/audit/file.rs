@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::AuditError;
 use super::chain::{Chain, split_line};
+use super::line::LINE_START;
 
 /// How much is read at a time while looking for the last line.
 const TAIL_STEP: u64 = 64 * 1024;
@@ -60,19 +61,21 @@ impl AuditFile {
         let mut journal = Self { path: path.to_owned(), file, durable_len: 0 };
         let len = journal.file.metadata().map_err(io("read the size of the audit log"))?.len();
         let (complete, last_line) = journal.last_line(len).map_err(io("read the end of the audit log"))?;
+        // Looked at before anything is changed: it may be somebody else's file.
+        let chain = match last_line {
+            None if journal.is_ours_so_far(len).map_err(io("read the audit log"))? => Chain::START,
+            None => return Err(AuditError::Damaged { path: path.to_owned() }),
+            Some(line) => match split_line(&line) {
+                Some((_, hash)) => Chain::at(hash),
+                None => return Err(AuditError::Damaged { path: path.to_owned() }),
+            },
+        };
         let torn = if complete < len {
             Some(journal.set_aside(complete, len).map_err(io("move the torn last line of the audit log"))?)
         } else {
             None
         };
         journal.durable_len = complete;
-        let chain = match last_line {
-            None => Chain::START,
-            Some(line) => match split_line(&line) {
-                Some((_, hash)) => Chain::at(hash),
-                None => return Err(AuditError::Damaged { path: path.to_owned() }),
-            },
-        };
         Ok(Opened { file: journal, chain, torn })
     }
 
@@ -133,6 +136,15 @@ impl AuditFile {
             earlier.append(&mut tail);
             tail = earlier;
         }
+    }
+
+    /// Whether a file without a line break can be the beginning of our first line: it begins as that, or holds only the
+    /// zeros that a file system leaves where data did not reach the disk.
+    fn is_ours_so_far(&mut self, len: u64) -> io::Result<bool> {
+        let mut start = vec![0; LINE_START.len().min(usize::try_from(len).unwrap_or(usize::MAX))];
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.read_exact(&mut start)?;
+        Ok(LINE_START.starts_with(&start) || start.iter().all(|byte| *byte == 0))
     }
 
     /// Copies what follows the last complete line into a side file, syncs it, and cuts it off here.
@@ -217,10 +229,26 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_that_is_complete_but_damaged_is_no_torn_line() {
+    fn a_torn_first_line_is_moved_aside_too() {
         let folder = folder();
         let path = folder.path().join("tracker.events");
-        std::fs::write(&path, b"{\"a\":1}\n").expect("write");
-        assert!(matches!(AuditFile::open(&path), Err(AuditError::Damaged { .. })));
+        for torn in [&b"{\"time"[..], b"{\"timestamp\":\"2026-01-01T00:00:00.000Z\",\"eve", &[0; 5000]] {
+            std::fs::write(&path, torn).expect("write");
+            let opened = AuditFile::open(&path).expect("open");
+            assert_eq!(opened.chain, Chain::START);
+            assert_eq!(std::fs::read(opened.torn.expect("a side file")).expect("read"), torn);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_journal_is_refused_and_left_as_it_is() {
+        let folder = folder();
+        let path = folder.path().join("tracker.events");
+        for text in ["{\"a\":1}\n", "{\"a\":1}\ntorn", "{\"a\":1}", "x"] {
+            std::fs::write(&path, text).expect("write");
+            assert!(matches!(AuditFile::open(&path), Err(AuditError::Damaged { .. })), "{text}");
+            assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 1);
     }
 }

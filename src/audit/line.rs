@@ -12,6 +12,9 @@ use crate::dlq::{Buried, headers};
 use crate::models::escape_into;
 use crate::record::Record;
 
+/// What every line begins with.
+pub(super) const LINE_START: &[u8] = b"{\"timestamp\":\"";
+
 /// How a record ended.
 #[derive(Debug)]
 pub enum Verdict {
@@ -91,7 +94,7 @@ impl Lines {
 
 fn write_fields(out: &mut Vec<u8>, group: &str, now: Timestamp, judged: &Judged) {
     let Judged { record, deserialized, verdict } = judged;
-    out.extend_from_slice(b"{\"timestamp\":\"");
+    out.extend_from_slice(LINE_START);
     put(out, format_args!("{now:.3}"));
     out.extend_from_slice(b"\",\"event_type\":\"message.received\",\"kafka_topic\":");
     escape_into(out, &record.topic);
