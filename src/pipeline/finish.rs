@@ -19,8 +19,8 @@ use crate::record::Record;
 const GROUP: usize = 64;
 /// How many dead letters are under way at once.
 const DEAD_LETTERS_AT_ONCE: usize = 512;
-/// At most so many outcomes become lines together.
-const READY: usize = 4096;
+/// How many outcomes are handed over together, at most.
+const WRITTEN_AT_ONCE: usize = 1024;
 /// Lines are handed over when they hold this much.
 const LINES_BYTES: usize = 512 << 10;
 /// How long to wait before a dead letter that could not be stored is tried again.
@@ -42,13 +42,14 @@ impl Finisher {
     pub(super) async fn run(self, mut results: UnboundedReceiver<Vec<Ended>>) {
         let mut waiting = Vec::with_capacity(GROUP);
         while results.recv_many(&mut waiting, GROUP).await > 0 {
-            // Written as they come: an outcome does not wait for a dead letter behind it.
-            let mut judged = stream::iter(waiting.drain(..).flatten())
+            let judged = stream::iter(waiting.drain(..).flatten())
                 .map(|ended| self.settle(ended))
                 .buffered(DEAD_LETTERS_AT_ONCE)
-                .ready_chunks(READY);
-            while let Some(judged) = judged.next().await {
-                self.write(&judged);
+                .ready_chunks(WRITTEN_AT_ONCE);
+            let mut judged = std::pin::pin!(judged);
+            // A dead letter that waits for its topic holds back what comes after it, never what came before.
+            while let Some(ready) = judged.next().await {
+                self.write(&ready);
             }
         }
         self.writer.end(&self.scope);
