@@ -32,8 +32,9 @@ pub fn install() -> io::Result<CancellationToken> {
     tokio::spawn(async move {
         if let Some(signal) = signals.next().await {
             let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-            tracing::info!("stopping on {name}; a second one ends at once");
+            // First of all: who reads our standard error may have stopped reading, and then saying so takes for ever.
             token.cancel();
+            tracing::info!("stopping on {name}; a second one ends at once");
         }
         // The stream stays, so that its handler does.
         std::future::pending::<()>().await;
