@@ -1,14 +1,15 @@
 //! Where log events go: short lines for people on the standard error, and, for the tracker, JSON Lines in its health
-//! log. Nothing of a payload's escapes passes in either.
+//! log. Nothing of a payload's escapes passes in either. Both are written by threads of their own: whoever reads the
+//! standard error may stop reading, and no work may wait for that.
 
 mod event;
 mod health;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
 use tracing::{Level, Subscriber};
-use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
@@ -18,15 +19,21 @@ use crate::config::ConfigError;
 use crate::models::safe_text;
 use event::Fields;
 
-/// Keeps the health log's writer going; its drop writes what is left.
+/// How many lines may wait for the standard error.
+const STDERR_LINES: usize = 4096;
+
+/// Keeps the logs' writers going; its drop writes what is left.
 #[derive(Debug)]
-#[must_use = "the health log ends when this is dropped"]
+#[must_use = "the logs end when this is dropped"]
 pub struct Logs {
     health: Option<(WorkerGuard, ErrorCounter)>,
+    stderr: Option<WorkerGuard>,
 }
 
 impl Drop for Logs {
     fn drop(&mut self) {
+        // Before anything is said past it.
+        drop(self.stderr.take());
         if let Some((guard, errors)) = self.health.take() {
             drop(guard);
             let lost = errors.dropped_lines();
@@ -48,13 +55,19 @@ pub fn init(common: &Common, health_log: Option<&Path>) -> Result<Logs, ConfigEr
         Some((layer, guard, errors)) => (Some(layer.with_filter(LevelFilter::INFO)), Some((guard, errors))),
         None => (None, None),
     };
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(STDERR_LINES)
+        .thread_name("stderr-log")
+        .finish(std::io::stderr());
     let stderr = StderrLayer {
+        writer,
         colour: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
     };
     let subscriber = tracing_subscriber::registry().with(layer).with(stderr.with_filter(filter(common)?));
     // A test that has its own subscriber keeps it.
     drop(tracing::subscriber::set_global_default(subscriber));
-    Ok(Logs { health })
+    Ok(Logs { health, stderr: Some(guard) })
 }
 
 fn filter(common: &Common) -> Result<EnvFilter, ConfigError> {
@@ -73,13 +86,16 @@ fn filter(common: &Common) -> Result<EnvFilter, ConfigError> {
 
 /// One line for each event: time, level, message, fields.
 struct StderrLayer {
+    writer: NonBlocking,
     colour: bool,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for StderrLayer {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let line = line(&Fields::of(event), *event.metadata().level(), jiff::Timestamp::now(), self.colour);
-        output::complain_raw(&line);
+        let mut line = line(&Fields::of(event), *event.metadata().level(), jiff::Timestamp::now(), self.colour);
+        line.push('\n');
+        // A line that finds no room is lost: nobody reads there.
+        drop(self.writer.clone().write_all(line.as_bytes()));
     }
 }
 
