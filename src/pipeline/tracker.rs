@@ -218,7 +218,12 @@ impl<'s> Tracker<'s> {
             }
             Event::Revoked { partitions, lost } => self.begin_revocation(partitions, lost)?,
             Event::Committed(report) => self.note_commit(&report),
-            Event::OutOfRange(partition) => return Err(self.out_of_range(&partition)),
+            // The client does not take this one back when it was given up meanwhile.
+            Event::OutOfRange(partition) => {
+                if let Some(part) = self.parts.get(&partition.partition) {
+                    return Err(self.out_of_range(part));
+                }
+            }
             Event::Fatal(error) => return Err(error.into()),
         }
         Ok(())
@@ -383,15 +388,14 @@ impl<'s> Tracker<'s> {
         Ok(committed)
     }
 
-    fn out_of_range(&self, partition: &TopicPartition) -> PipelineError {
-        let position =
-            self.parts.get(&partition.partition).and_then(|part| part.ledger.position()).unwrap_or(0);
-        let partition_name = partition.to_string();
-        match self.consumer.watermarks(partition, COORDINATOR_TIMEOUT) {
+    fn out_of_range(&self, part: &Part) -> PipelineError {
+        let position = part.ledger.position().or(part.ledger.committed_offset()).unwrap_or(0);
+        let partition = part.at.to_string();
+        match self.consumer.watermarks(&part.at, COORDINATOR_TIMEOUT) {
             Ok((log_start, _)) if position < log_start => {
-                KafkaError::Gap { partition: partition_name, committed: position, log_start }.into()
+                KafkaError::Gap { partition, committed: position, log_start }.into()
             }
-            Ok((_, end)) => PipelineError::BeyondEnd { partition: partition_name, committed: position, end },
+            Ok((_, end)) => PipelineError::BeyondEnd { partition, committed: position, end },
             Err(error) => error.into(),
         }
     }
