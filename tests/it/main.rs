@@ -3,3 +3,21 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cli;
+
+// The flows, on Kafka. The real one is an own one for the run, or that of KAFKA_BOOTSTRAP_SERVERS; with REQUIRE_KAFKA=1
+// its absence is a failure, otherwise what the embedded broker cannot carry is named on stderr as not run.
+#[cfg(all(feature = "producer", feature = "tracker"))]
+mod flows {
+    mod bad_input;
+    mod crash;
+    mod dead_letter_topic;
+    mod delivery;
+    mod full_disk;
+    mod group;
+    mod many_orders;
+    mod other_client;
+    mod shutdown;
+    mod topic_ends;
+}
+#[cfg(all(feature = "producer", feature = "tracker"))]
+mod support;
