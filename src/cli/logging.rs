@@ -92,7 +92,8 @@ struct StderrLayer {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for StderrLayer {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut line = line(&Fields::of(event), *event.metadata().level(), jiff::Timestamp::now(), self.colour);
+        let mut line =
+            line(&Fields::of(event), *event.metadata().level(), jiff::Timestamp::now(), self.colour);
         line.push('\n');
         // A line that finds no room is lost: nobody reads there.
         drop(self.writer.clone().write_all(line.as_bytes()));

@@ -104,7 +104,9 @@ impl Envelope {
             dlq_headers.push(Header::new(headers::ROOT_ID, root_id.to_string()));
         }
         // Whoever writes to the topic can write this header: without a limit a letter of it could fit nowhere.
-        if let Some(replay_id) = record.last_header(headers::REPLAY_ID).filter(|id| id.len() <= REPLAY_ID_BYTES) {
+        if let Some(replay_id) =
+            record.last_header(headers::REPLAY_ID).filter(|id| id.len() <= REPLAY_ID_BYTES)
+        {
             dlq_headers.push(Header::new(headers::REPLAY_ID, Bytes::copy_from_slice(replay_id)));
         }
         spring_headers(&mut dlq_headers, record, group, &letter.error_message);
@@ -289,11 +291,14 @@ mod tests {
     #[test]
     fn no_header_of_a_record_can_keep_its_bare_letter_large() {
         let mut record = record();
-        for name in [headers::REPLAY_ID, headers::ROOT_ID, headers::REPLAY_COUNT, headers::ORIGINAL_TIMESTAMP, "x"] {
+        for name in
+            [headers::REPLAY_ID, headers::ROOT_ID, headers::REPLAY_COUNT, headers::ORIGINAL_TIMESTAMP, "x"]
+        {
             record.headers.push(Header::new(name, vec![b'x'; 1 << 20]));
         }
         let bare = Envelope::seal(&record, &exhausted(), "group", "host").bare(record.payload());
-        let headers: usize = bare.headers().map(|h| h.name.len() + h.value.as_ref().map_or(0, Bytes::len)).sum();
+        let headers: usize =
+            bare.headers().map(|h| h.name.len() + h.value.as_ref().map_or(0, Bytes::len)).sum();
         assert!(headers < 3000 && bare.value().expect("JSON").len() < 2000, "{headers}");
     }
 }

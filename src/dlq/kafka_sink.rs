@@ -110,7 +110,10 @@ impl Line {
     fn replace(&self, failed: &Arc<Producer>) -> Result<(), KafkaError> {
         let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, failed) {
-            tracing::warn!(reason = failed.fatal_error(), "the dead letter producer failed for good: building a new one");
+            tracing::warn!(
+                reason = failed.fatal_error(),
+                "the dead letter producer failed for good: building a new one"
+            );
             *current = Arc::new(Producer::new(&self.settings, &self.options)?);
         }
         Ok(())
