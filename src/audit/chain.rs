@@ -55,6 +55,11 @@ pub(super) fn write_hex(hash: &ChainHash, out: &mut [u8]) {
     }
 }
 
+/// A hash as lower-case hexadecimal digits.
+pub fn hex(hash: &ChainHash) -> String {
+    blake3::Hash::from_bytes(*hash).to_hex().to_string()
+}
+
 /// Splits a complete line (without its line break) into its own bytes and its hash; `None` when it does not end in one.
 pub(super) fn split_line(line: &[u8]) -> Option<(&[u8], ChainHash)> {
     let body_len = line.len().checked_sub(HASH_FIELD.len() + HASH_HEX + 2)?;
@@ -63,7 +68,7 @@ pub(super) fn split_line(line: &[u8]) -> Option<(&[u8], ChainHash)> {
     Some((body, read_hex(hex)?))
 }
 
-fn read_hex(hex: &[u8]) -> Option<ChainHash> {
+pub(super) fn read_hex(hex: &[u8]) -> Option<ChainHash> {
     let digit = |c: u8| match c {
         b'0'..=b'9' => Some(c - b'0'),
         b'a'..=b'f' => Some(c - b'a' + 10),

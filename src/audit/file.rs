@@ -1,19 +1,14 @@
-//! The journal's file: opened once, locked, appended to, synced. What the operating system says is passed on as it is;
-//! what to do about it is the writer's.
+//! The journal's live file: opened once, locked, appended to, synced, renamed when its segment ends. What the operating
+//! system says is passed on as it is; what to do about it is the writer's.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::AuditError;
-use super::chain::{Chain, split_line};
-use super::line::LINE_START;
+use super::{AuditError, segments};
 
-/// How much is read at a time while looking for the last line.
-const TAIL_STEP: u64 = 64 * 1024;
-
-/// The open journal.
+/// The open live file.
 #[derive(Debug)]
 pub struct AuditFile {
     path: PathBuf,
@@ -22,27 +17,13 @@ pub struct AuditFile {
     durable_len: u64,
 }
 
-/// What was found when the journal was opened.
-#[derive(Debug)]
-pub struct Opened {
-    /// The journal.
-    pub file: AuditFile,
-    /// The chain after its last line.
-    pub chain: Chain,
-    /// Where a torn last line was moved to, if there was one.
-    pub torn: Option<PathBuf>,
-}
-
 impl AuditFile {
-    /// Opens or creates the journal, locks it, and finds the chain's head in its last line. A last line without a line
-    /// break was torn by a crash: it is moved into a side file.
+    /// Opens or creates the file and locks it.
     ///
     /// # Errors
-    /// [`AuditError::Locked`] when another process has it, [`AuditError::Damaged`] when the last line is none of ours,
-    /// [`AuditError::Io`] otherwise.
-    pub fn open(path: &Path) -> Result<Opened, AuditError> {
+    /// [`AuditError::Locked`] when another process has it, [`AuditError::Io`] otherwise.
+    pub fn open(path: &Path) -> Result<Self, AuditError> {
         let io = |what: &'static str| move |source| AuditError::Io { what, path: path.to_owned(), source };
-        let existed = path.exists();
         let file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -55,28 +36,43 @@ impl AuditFile {
             Err(TryLockError::WouldBlock) => return Err(AuditError::Locked { path: path.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(io("lock the audit log")(source)),
         }
-        if !existed {
-            sync_folder(path).map_err(io("sync the folder of the audit log"))?;
-        }
-        let mut journal = Self { path: path.to_owned(), file, durable_len: 0 };
-        let len = journal.file.metadata().map_err(io("read the size of the audit log"))?.len();
-        let (complete, last_line) = journal.last_line(len).map_err(io("read the end of the audit log"))?;
-        // Looked at before anything is changed: it may be somebody else's file.
-        let chain = match last_line {
-            None if journal.is_ours_so_far(len).map_err(io("read the audit log"))? => Chain::START,
-            None => return Err(AuditError::Damaged { path: path.to_owned() }),
-            Some(line) => match split_line(&line) {
-                Some((_, hash)) => Chain::at(hash),
-                None => return Err(AuditError::Damaged { path: path.to_owned() }),
-            },
+        sync_folder(path).map_err(io("sync the folder of the audit log"))?;
+        let durable_len = file.metadata().map_err(io("read the size of the audit log"))?.len();
+        Ok(Self { path: path.to_owned(), file, durable_len })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file, for reading it.
+    pub(super) fn handle(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether the file begins with these bytes, or with the first of them where it is shorter.
+    pub(super) fn begins_with(&self, expected: &[u8]) -> io::Result<bool> {
+        (&self.file).seek(SeekFrom::Start(0))?;
+        let mut found = Vec::new();
+        (&self.file).take(expected.len() as u64).read_to_end(&mut found)?;
+        Ok(expected.starts_with(&found))
+    }
+
+    /// How long the file is, in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.durable_len
+    }
+
+    /// Whether the path still names this file, and nobody else has made it longer or shorter.
+    pub(super) fn is_untouched(&self) -> io::Result<bool> {
+        let ours = self.file.metadata()?;
+        let named = match std::fs::metadata(&self.path) {
+            Ok(named) => named,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
         };
-        let torn = if complete < len {
-            Some(journal.set_aside(complete, len).map_err(io("move the torn last line of the audit log"))?)
-        } else {
-            None
-        };
-        journal.durable_len = complete;
-        Ok(Opened { file: journal, chain, torn })
+        Ok(ours.len() == self.durable_len && (named.dev(), named.ino()) == (ours.dev(), ours.ino()))
     }
 
     /// Appends buffers as one write (several, where the system takes only a part) and waits until they are on disk.
@@ -100,11 +96,6 @@ impl AuditFile {
         Ok(())
     }
 
-    /// The journal's path.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn cut_back(&self, error: io::Error) -> WriteFailure {
         match self.file.set_len(self.durable_len) {
             Ok(()) => WriteFailure::Write(error),
@@ -112,55 +103,40 @@ impl AuditFile {
         }
     }
 
-    /// Where the last complete line ends, and that line.
-    fn last_line(&mut self, len: u64) -> io::Result<(u64, Option<Vec<u8>>)> {
-        let mut tail = Vec::new();
-        let mut from = len;
-        loop {
-            let end = tail.iter().rposition(|byte| *byte == b'\n');
-            let start =
-                end.and_then(|end| tail[..end].iter().rposition(|byte| *byte == b'\n')).map(|at| at + 1);
-            match (start, end) {
-                (Some(start), Some(end)) => {
-                    return Ok((from + end as u64 + 1, Some(tail[start..end].to_vec())));
-                }
-                (None, Some(end)) if from == 0 => return Ok((end as u64 + 1, Some(tail[..end].to_vec()))),
-                (_, None) if from == 0 => return Ok((0, None)),
-                _ => {}
-            }
-            let step = TAIL_STEP.max(tail.len() as u64).min(from);
-            from -= step;
-            let mut earlier = vec![0; usize::try_from(step).unwrap_or(usize::MAX)];
-            self.file.seek(SeekFrom::Start(from))?;
-            self.file.read_exact(&mut earlier)?;
-            earlier.append(&mut tail);
-            tail = earlier;
-        }
-    }
-
-    /// Whether a file without a line break can be the beginning of our first line: it begins as that, or holds only the
-    /// zeros that a file system leaves where data did not reach the disk.
-    fn is_ours_so_far(&mut self, len: u64) -> io::Result<bool> {
-        let mut start = vec![0; LINE_START.len().min(usize::try_from(len).unwrap_or(usize::MAX))];
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.read_exact(&mut start)?;
-        Ok(LINE_START.starts_with(&start) || start.iter().all(|byte| *byte == 0))
-    }
-
     /// Copies what follows the last complete line into a side file, syncs it, and cuts it off here.
-    fn set_aside(&mut self, complete: u64, len: u64) -> io::Result<PathBuf> {
+    pub(super) fn set_aside(&mut self, complete: u64) -> io::Result<PathBuf> {
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".torn-{complete}-{}", jiff::Timestamp::now().as_millisecond()));
         let side = PathBuf::from(name);
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&side)?;
-        self.file.seek(SeekFrom::Start(complete))?;
-        io::copy(&mut (&self.file).take(len - complete), &mut out)?;
+        (&self.file).seek(SeekFrom::Start(complete))?;
+        io::copy(&mut (&self.file).take(self.durable_len - complete), &mut out)?;
         out.flush()?;
         out.sync_all()?;
         sync_folder(&side)?;
         self.file.set_len(complete)?;
         self.file.sync_all()?;
+        self.durable_len = complete;
         Ok(side)
+    }
+
+    /// Ends the segment: gives the file its number as a name, and begins a new one.
+    ///
+    /// # Errors
+    /// [`AuditError::Io`]; a crash at any point leaves either the sealed live file or no live file, and both are
+    /// finished by the next start.
+    pub(super) fn rotate(&mut self, segment: u64) -> Result<(), AuditError> {
+        let io =
+            |source| AuditError::Io { what: "rename the full segment of", path: self.path.clone(), source };
+        let sealed = segments::path_of(&self.path, segment);
+        // A rename would silently replace a file of that name.
+        if sealed.try_exists().map_err(io)? {
+            return Err(io(io::ErrorKind::AlreadyExists.into()));
+        }
+        std::fs::rename(&self.path, &sealed).map_err(io)?;
+        sync_folder(&self.path).map_err(io)?;
+        *self = Self::open(&self.path)?;
+        Ok(())
     }
 }
 
@@ -181,27 +157,17 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::chain::{HASH_FIELD, LINE_END};
-
-    fn line(text: &str) -> Vec<u8> {
-        let mut line = format!("{{\"a\":\"{text}\"").into_bytes();
-        line.extend_from_slice(HASH_FIELD);
-        line.extend_from_slice("ab".repeat(32).as_bytes());
-        line.extend_from_slice(LINE_END);
-        line
-    }
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary folder")
     }
 
     #[test]
-    fn a_new_file_starts_the_chain_and_only_its_owner_may_read_it() {
+    fn only_its_owner_may_read_a_new_file() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = folder();
         let path = folder.path().join("tracker.events");
-        let opened = AuditFile::open(&path).expect("open");
-        assert_eq!(opened.chain, Chain::START);
+        let _file = AuditFile::open(&path).expect("open");
         assert_eq!(std::fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
     }
 
@@ -214,41 +180,37 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_last_line_is_moved_aside_and_the_chain_goes_on_from_the_line_before() {
+    fn what_others_do_to_the_file_is_noticed() {
         let folder = folder();
         let path = folder.path().join("tracker.events");
-        for long in [10, 200_000] {
-            let whole = [line("first"), line(&"x".repeat(long))].concat();
-            std::fs::write(&path, [&whole[..], &line(&"torn".repeat(long))[..100]].concat()).expect("write");
-            let opened = AuditFile::open(&path).expect("open");
-            assert_eq!(opened.chain, Chain::at([0xab; 32]));
-            assert_eq!(std::fs::read(&path).expect("read"), whole);
-            let side = opened.torn.expect("a side file");
-            assert_eq!(std::fs::read(side).expect("read"), line(&"torn".repeat(long))[..100]);
+        let touches: [fn(&Path); 4] = [
+            |path| std::fs::write(path, "").expect("truncate"),
+            |path| std::fs::rename(path, path.with_extension("1")).expect("rename"),
+            |path| std::fs::remove_file(path).expect("remove"),
+            |path| {
+                let mut file = OpenOptions::new().append(true).open(path).expect("open");
+                file.write_all(b"x").expect("append");
+            },
+        ];
+        for touch in touches {
+            drop(std::fs::remove_file(&path));
+            let mut file = AuditFile::open(&path).expect("open");
+            file.append(&[b"one\n", b"two\n"]).expect("append");
+            assert!(file.is_untouched().expect("metadata"));
+            touch(&path);
+            assert!(!file.is_untouched().expect("metadata"));
         }
     }
 
     #[test]
-    fn a_torn_first_line_is_moved_aside_too() {
+    fn a_full_segment_gets_its_number_and_a_new_file_begins() {
         let folder = folder();
         let path = folder.path().join("tracker.events");
-        for torn in [&b"{\"time"[..], b"{\"timestamp\":\"2026-01-01T00:00:00.000Z\",\"eve", &[0; 5000]] {
-            std::fs::write(&path, torn).expect("write");
-            let opened = AuditFile::open(&path).expect("open");
-            assert_eq!(opened.chain, Chain::START);
-            assert_eq!(std::fs::read(opened.torn.expect("a side file")).expect("read"), torn);
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_no_journal_is_refused_and_left_as_it_is() {
-        let folder = folder();
-        let path = folder.path().join("tracker.events");
-        for text in ["{\"a\":1}\n", "{\"a\":1}\ntorn", "{\"a\":1}", "x"] {
-            std::fs::write(&path, text).expect("write");
-            assert!(matches!(AuditFile::open(&path), Err(AuditError::Damaged { .. })), "{text}");
-            assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
-        }
-        assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 1);
+        let mut file = AuditFile::open(&path).expect("open");
+        file.append(&[b"one\n"]).expect("append");
+        file.rotate(7).expect("rotate");
+        assert_eq!(file.len(), 0);
+        assert_eq!(std::fs::read(folder.path().join("tracker.events.000007")).expect("read"), b"one\n");
+        assert!(file.rotate(7).is_err(), "an existing segment is not replaced");
     }
 }

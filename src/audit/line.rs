@@ -56,16 +56,21 @@ pub(super) struct Entry {
 impl Lines {
     /// Adds the line of one outcome.
     pub fn push(&mut self, group: &str, now: Timestamp, judged: &Judged) {
-        let start = self.bytes.len();
         self.bytes.reserve(judged.record.payload().len() * 5 / 2 + 512);
-        write_fields(&mut self.bytes, group, now, judged);
+        self.push_with(|out| write_fields(out, group, now, judged));
+        self.offsets.push(judged.record.offset);
+    }
+
+    /// Adds a line whose own bytes `write` appends.
+    pub(super) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
         let own = digest(&self.bytes[start..]);
         self.bytes.extend_from_slice(HASH_FIELD);
         let hash_at = self.bytes.len();
         self.bytes.extend_from_slice(&[b'0'; HASH_HEX]);
         self.bytes.extend_from_slice(LINE_END);
         self.entries.push(Entry { digest: own, hash_at });
-        self.offsets.push(judged.record.offset);
     }
 
     /// How many bytes they hold.

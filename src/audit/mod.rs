@@ -2,11 +2,22 @@
 //! nothing of Kafka's client and decides no outcome.
 
 mod chain;
+mod control;
 mod file;
+mod journal;
 mod line;
+mod ranges;
+mod scan;
+mod segments;
+mod verify;
 mod writer;
 
-pub use chain::{Chain, ChainHash};
-pub use file::{AuditFile, Opened};
+pub use chain::{Chain, ChainHash, hex};
+pub use control::{Checkpoint, Identity, PartitionState, Place, Reason, Recovered};
+pub use file::AuditFile;
+pub use journal::{Journal, Known};
 pub use line::{Judged, Lines, Verdict};
-pub use writer::{AuditError, AuditWriter, Completion, Durable, Scope};
+pub use ranges::OffsetSet;
+pub use scan::{Line, Link, Scanned, scan};
+pub use verify::{Verified, VerifyError, verify};
+pub use writer::{AuditError, AuditWriter, Completion, Durable, Scope, WriterOptions};

@@ -9,11 +9,17 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
+use super::control::{PartitionState, Place, Reason};
 use super::file::WriteFailure;
-use super::{AuditFile, Chain, Lines};
+use super::{AuditFile, Chain, Journal, Lines};
+use crate::record::TopicPartition;
 
 /// A group is written when it holds this much, or when nothing else waits.
 const GROUP_BYTES: usize = 2 << 20;
+/// After this many lines a checkpoint is due.
+const CHECKPOINT_LINES: u64 = 100_000;
 /// How long the writer waits before it tries a full disk again.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 /// How often a disk that stays full is reported.
@@ -28,13 +34,35 @@ pub enum AuditError {
         /// The file.
         path: PathBuf,
     },
-    /// The last line is complete, but it does not end in a hash: it was changed, or it is no audit log.
+    /// A line does not follow from the one before it.
     #[error(
-        "the last line of {path} is not an audit line; move the file away to start a new one, or look at it with \
-         `audit verify`",
+        "{path}: line {line} (byte {start}) does not follow from the lines before it: it was changed, or lines were \
+         removed, added or moved; keep the file, look at it with `audit verify`, and start with a new --events-file",
         path = path.display()
     )]
     Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The line's number, from 1.
+        line: u64,
+        /// Where it begins, in bytes.
+        start: u64,
+    },
+    /// It is another group's journal.
+    #[error("the audit log {path} is of the group {group}; give this group its own --events-file", path = path.display())]
+    OtherGroup {
+        /// The file.
+        path: PathBuf,
+        /// The group that it belongs to.
+        group: String,
+    },
+    /// Somebody else has changed, moved or removed the file while it was being written.
+    #[error(
+        "{path} was changed, moved or removed by somebody else: nothing after its last confirmed line is committed; \
+         bring the file back, or start with a new --events-file",
+        path = path.display()
+    )]
+    Touched {
         /// The file.
         path: PathBuf,
     },
@@ -121,6 +149,15 @@ pub enum Completion {
     Durable(Durable),
     /// Everything that was handed over for this scope before its end is settled.
     Drained(Scope),
+    /// A checkpoint is on disk.
+    Checkpoint {
+        /// The journal's id.
+        file_id: Uuid,
+        /// Where the journal stands after it.
+        place: Place,
+        /// Why it was written.
+        reason: Reason,
+    },
     /// The journal cannot be written for now; the writer keeps trying.
     Stalled {
         /// Whether it is so; `false` when it goes on.
@@ -133,6 +170,16 @@ pub enum Completion {
 enum Job {
     Lines(Scope, Lines),
     End(Scope),
+    Checkpoint(Reason, Vec<PartitionState>),
+}
+
+/// How a journal is written.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// The topic whose outcomes it gets.
+    pub topic: Arc<str>,
+    /// A segment ends when it is this long, in bytes.
+    pub segment_bytes: u64,
 }
 
 /// A handle for those who hand lines over.
@@ -142,19 +189,28 @@ pub struct AuditWriter {
 }
 
 impl AuditWriter {
-    /// Starts the writer's thread. It ends when every handle is gone, and gives its reports to `report`.
+    /// Starts the writer's thread, which begins with a checkpoint. It ends when every handle is gone, and gives its
+    /// reports to `report`.
     ///
     /// # Errors
     /// [`AuditError::Io`] when the thread cannot be started.
     pub fn start(
-        file: AuditFile,
-        chain: Chain,
+        journal: Journal,
+        options: WriterOptions,
         stop_waiting: Arc<AtomicBool>,
         report: impl Fn(Completion) + Send + 'static,
     ) -> Result<(Self, JoinHandle<()>), AuditError> {
         let (jobs, waiting) = channel();
-        let path = file.path().to_owned();
-        let writer = Writer { file, chain, stop_waiting, report, group: Vec::new() };
+        let path = journal.file.path().to_owned();
+        let writer = Writer {
+            chain: Chain::at(journal.place.head),
+            journal,
+            options,
+            stop_waiting,
+            report,
+            group: Vec::new(),
+            since_checkpoint: 0,
+        };
         let thread = std::thread::Builder::new()
             .name("audit-writer".to_owned())
             .spawn(move || writer.run(&waiting))
@@ -172,73 +228,171 @@ impl AuditWriter {
     pub fn end(&self, scope: &Scope) {
         drop(self.jobs.send(Job::End(scope.clone())));
     }
+
+    /// Says where the partitions stand, and asks for a checkpoint that says it too.
+    pub fn checkpoint(&self, reason: Reason, standing: Vec<PartitionState>) {
+        drop(self.jobs.send(Job::Checkpoint(reason, standing)));
+    }
 }
 
 struct Writer<R> {
-    file: AuditFile,
+    journal: Journal,
     chain: Chain,
+    options: WriterOptions,
     /// Set when the process ends: a full disk is not waited for any more.
     stop_waiting: Arc<AtomicBool>,
     report: R,
     group: Vec<(Scope, Lines)>,
+    /// Lines since the last checkpoint.
+    since_checkpoint: u64,
 }
 
 impl<R: Fn(Completion)> Writer<R> {
     fn run(mut self, waiting: &Receiver<Job>) {
-        while let Ok(first) = waiting.recv() {
-            let mut ended = Vec::new();
-            let mut bytes = self.take(first, &mut ended);
-            while bytes < GROUP_BYTES {
-                match waiting.try_recv() {
-                    Ok(job) => bytes += self.take(job, &mut ended),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
-            }
-            if let Err(error) = self.write_group() {
-                (self.report)(Completion::Failed(error));
-                return;
-            }
-            for scope in ended {
-                (self.report)(Completion::Drained(scope));
-            }
+        if let Err(error) = self.work(waiting) {
+            (self.report)(Completion::Failed(error));
         }
     }
 
-    fn take(&mut self, job: Job, ended: &mut Vec<Scope>) -> usize {
+    fn work(&mut self, waiting: &Receiver<Job>) -> Result<(), AuditError> {
+        if let Some((torn_bytes, side)) = self.journal.torn.take() {
+            self.write_control(&mut Lines::recovered(torn_bytes, side.display().to_string()))?;
+        }
+        self.write_checkpoint(Reason::Start)?;
+        while let Ok(first) = waiting.recv() {
+            let (mut ended, mut checkpoint) = (Vec::new(), None);
+            let mut bytes = self.take(first, &mut ended, &mut checkpoint);
+            while bytes < GROUP_BYTES && checkpoint.is_none() {
+                match waiting.try_recv() {
+                    Ok(job) => bytes += self.take(job, &mut ended, &mut checkpoint),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            self.write_group()?;
+            for scope in ended {
+                (self.report)(Completion::Drained(scope));
+            }
+            let due = self.since_checkpoint >= CHECKPOINT_LINES;
+            if let Some(reason) = checkpoint.or(due.then_some(Reason::Interval)) {
+                self.write_checkpoint(reason)?;
+            }
+            if self.journal.file.len() >= self.options.segment_bytes {
+                self.rotate()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, job: Job, ended: &mut Vec<Scope>, checkpoint: &mut Option<Reason>) -> usize {
         match job {
             Job::Lines(scope, lines) => {
                 let bytes = lines.bytes.len();
                 self.group.push((scope, lines));
-                bytes
+                return bytes;
             }
-            Job::End(scope) => {
-                ended.push(scope);
-                0
+            Job::End(scope) => ended.push(scope),
+            Job::Checkpoint(reason, standing) => {
+                for state in standing {
+                    let at = TopicPartition::new(state.topic.as_str(), state.partition);
+                    self.journal.known.entry(at).or_default().stand_at(&state);
+                }
+                *checkpoint = Some(reason);
             }
         }
+        0
     }
 
     /// Writes what was collected, waiting for room if there is none.
     fn write_group(&mut self) -> Result<(), AuditError> {
-        let mut noticed: Option<Instant> = None;
-        loop {
+        let mut group = std::mem::take(&mut self.group);
+        self.write(|writer, chain| {
             // A scope may be closed while the disk is full: its lines are nobody's any more.
-            self.group.retain(|(scope, _)| scope.is_open());
-            if self.group.is_empty() {
-                break;
+            group.retain(|(scope, _)| scope.is_open());
+            for (_, lines) in &mut group {
+                lines.seal(chain);
+            }
+            if group.is_empty() {
+                return Ok(());
+            }
+            let buffers: Vec<&[u8]> = group.iter().map(|(_, lines)| &lines.bytes[..]).collect();
+            writer.append(&buffers)
+        })?;
+        for (scope, lines) in group.drain(..) {
+            let at = TopicPartition { topic: Arc::clone(&self.options.topic), partition: scope.partition };
+            self.journal.known.entry(at).or_default().outcomes.insert_all(&lines.offsets);
+            self.count(lines.entries.len());
+            (self.report)(Completion::Durable(Durable { scope, offsets: lines.offsets }));
+        }
+        // The emptied list keeps its room.
+        self.group = group;
+        Ok(())
+    }
+
+    fn write_control(&mut self, lines: &mut Lines) -> Result<(), AuditError> {
+        self.write(|writer, chain| {
+            lines.seal(chain);
+            writer.append(&[&lines.bytes])
+        })?;
+        self.count(1);
+        Ok(())
+    }
+
+    /// Writes a checkpoint, unless nothing has happened since the last one.
+    fn write_checkpoint(&mut self, reason: Reason) -> Result<(), AuditError> {
+        if reason == Reason::Interval && self.since_checkpoint == 0 {
+            return Ok(());
+        }
+        let standing = self.journal.standing();
+        let mut line = Lines::checkpoint(&self.journal.identity, self.journal.place, reason, standing);
+        self.write_control(&mut line)?;
+        self.since_checkpoint = 0;
+        let (file_id, place) = (self.journal.identity.file_id, self.journal.place);
+        (self.report)(Completion::Checkpoint { file_id, place, reason });
+        Ok(())
+    }
+
+    /// Seals the segment, and goes on in a new one.
+    fn rotate(&mut self) -> Result<(), AuditError> {
+        self.write_checkpoint(Reason::Rotation)?;
+        self.journal.file.rotate(self.journal.place.segment)?;
+        tracing::info!(
+            segment = self.journal.place.segment,
+            "the audit log's segment is full: began a new one"
+        );
+        self.journal.place.segment += 1;
+        self.write_checkpoint(Reason::Start)
+    }
+
+    fn count(&mut self, lines: usize) {
+        self.journal.place.lines += lines as u64;
+        self.journal.place.head = self.chain.head();
+        self.since_checkpoint += lines as u64;
+    }
+
+    /// Tries until it is written, or can never be.
+    fn write(
+        &mut self,
+        mut once: impl FnMut(&mut AuditFile, &mut Chain) -> Result<(), WriteFailure>,
+    ) -> Result<(), AuditError> {
+        let mut noticed: Option<Instant> = None;
+        let wrote = loop {
+            let path = || self.journal.file.path().to_owned();
+            match self.journal.file.is_untouched() {
+                Ok(true) => {}
+                Ok(false) => return Err(AuditError::Touched { path: path() }),
+                Err(source) => {
+                    return Err(AuditError::Io { what: "look at the audit log", path: path(), source });
+                }
             }
             let mut chain = self.chain;
-            for (_, lines) in &mut self.group {
-                lines.seal(&mut chain);
-            }
-            let buffers: Vec<&[u8]> = self.group.iter().map(|(_, lines)| &lines.bytes[..]).collect();
-            match self.file.append(&buffers) {
+            match once(&mut self.journal.file, &mut chain) {
                 Ok(()) => {
+                    let wrote = chain != self.chain;
                     self.chain = chain;
-                    break;
+                    break wrote;
                 }
                 Err(WriteFailure::Sync(source)) => {
-                    return Err(AuditError::Sync { path: self.file.path().to_owned(), source });
+                    return Err(AuditError::Sync { path: self.journal.file.path().to_owned(), source });
                 }
                 Err(WriteFailure::Write(source)) if is_full(&source) => {
                     if noticed.is_none_or(|at| at.elapsed() >= FULL_DISK_NOTICE) {
@@ -248,7 +402,7 @@ impl<R: Fn(Completion)> Writer<R> {
                         noticed = Some(Instant::now());
                         tracing::error!(
                             error = %source,
-                            path = %self.file.path().display(),
+                            path = %self.journal.file.path().display(),
                             "the audit log cannot grow: nothing is committed until there is room",
                         );
                     }
@@ -259,22 +413,20 @@ impl<R: Fn(Completion)> Writer<R> {
                 }
                 Err(WriteFailure::Write(source)) => return Err(self.write_error(source)),
             }
-        }
+        };
         if noticed.is_some() {
-            // Without a group there is nobody left to write for: nothing is known of the disk then.
-            if !self.group.is_empty() {
-                tracing::info!(path = %self.file.path().display(), "the audit log grows again");
+            // Without a line there was nobody left to write for: nothing is known of the disk then.
+            if wrote {
+                tracing::info!(path = %self.journal.file.path().display(), "the audit log grows again");
             }
             (self.report)(Completion::Stalled { stalled: false });
-        }
-        for (scope, lines) in self.group.drain(..) {
-            (self.report)(Completion::Durable(Durable { scope, offsets: lines.offsets }));
         }
         Ok(())
     }
 
     fn write_error(&self, source: io::Error) -> AuditError {
-        AuditError::Io { what: "write the audit log", path: self.file.path().to_owned(), source }
+        let path = self.journal.file.path().to_owned();
+        AuditError::Io { what: "write the audit log", path, source }
     }
 }
 

@@ -134,8 +134,12 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
     use crate::pipeline::PipelineError;
     match error {
         PipelineError::Kafka(error) => kafka_exit(error),
-        PipelineError::Audit(AuditError::Locked { .. }) | PipelineError::Target { .. } => Exit::Usage,
-        PipelineError::Audit(AuditError::Damaged { .. }) | PipelineError::BeyondEnd { .. } => Exit::Integrity,
+        PipelineError::Audit(AuditError::Locked { .. } | AuditError::OtherGroup { .. })
+        | PipelineError::Target { .. } => Exit::Usage,
+        PipelineError::Audit(AuditError::Damaged { .. } | AuditError::Touched { .. })
+        | PipelineError::BeyondEnd { .. }
+        | PipelineError::TopicReplaced { .. }
+        | PipelineError::RolledBack { .. } => Exit::Integrity,
         PipelineError::Audit(AuditError::Io { .. } | AuditError::NoRoom { .. } | AuditError::Sync { .. })
         | PipelineError::Crashed { .. }
         | PipelineError::Listen { .. } => Exit::Failure,

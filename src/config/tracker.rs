@@ -116,7 +116,7 @@ section! {
         /// How often a line with counts and rates goes to the health log
         #[arg(long, value_name = "DURATION", env = "PUBSUB_KAFKA_METRICS_INTERVAL", hide_env_values = true)]
         pub metrics_interval: Span<100, 86_400_000>,
-        /// Not built yet: rotate the audit log at this size
+        /// Begin a new segment of the audit log when the live one has this size
         #[arg(long, value_name = "SIZE", env = "PUBSUB_KAFKA_EVENTS_MAX_BYTES", hide_env_values = true)]
         pub events_max_bytes: Size<65_536, { 1 << 40 }>,
         /// Not built yet: a file with the key of the audit log's hash chain
@@ -225,6 +225,8 @@ pub struct TrackerSettings {
     pub events_file: PathBuf,
     /// Attempts and their waits.
     pub retry: RetrySettings,
+    /// A segment of the audit log ends at this size, in bytes.
+    pub events_max_bytes: u64,
     /// Where valid orders are posted to.
     pub deliver_to: Option<DeliverTarget>,
     /// What keeps its order.
@@ -310,6 +312,7 @@ impl TrackerSettings {
             exit_at_end: need(raw.exit_at_end, "exit-at-end")?.0,
             shutdown_timeout,
             max_message_bytes: need(raw.max_message_bytes, "max-message-bytes")?.bytes(),
+            events_max_bytes: need(raw.events_max_bytes, "events-max-bytes")?.bytes() as u64,
             max_in_flight_bytes: need(raw.max_in_flight_bytes, "max-in-flight-bytes")?.bytes(),
             max_in_flight_records: need(raw.max_in_flight_records, "max-in-flight-records")?.to(),
             commit_interval: need(raw.commit_interval, "commit-interval")?.0,
@@ -387,7 +390,6 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 fn refuse_what_is_not_built(given: &TrackerRaw) -> Result<(), ConfigError> {
     let reserved = [
-        ("events-max-bytes", given.events_max_bytes.is_some()),
         ("audit-key-file", given.audit_key_file.is_some()),
         ("audit-payload", given.audit_payload.is_some()),
         ("on-gap", given.on_gap.is_some()),

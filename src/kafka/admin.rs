@@ -7,8 +7,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::KafkaError;
 use super::client::{LoggingContext, client_config};
+use super::{KafkaError, native};
 use crate::config::KafkaSettings;
 
 /// How long one request may take.
@@ -85,6 +85,11 @@ impl Admin {
             partitions: count(topic.partitions().len()),
             replication: topic.partitions().iter().map(|p| count(p.replicas().len())).max().unwrap_or(1),
         }))
+    }
+
+    /// The id that the topic got when it was created; `None` where the broker does not tell.
+    pub fn topic_id(&self, name: &str) -> Option<String> {
+        native::topic_id(self.metadata.client().native_ptr(), name, REQUEST_TIMEOUT)
     }
 
     /// A topic's settings, by Kafka's names.

@@ -4,7 +4,7 @@
 //! file and the embedded broker holds raw pointers.
 #![expect(unsafe_code, reason = "librdkafka's event API has no safe wrapper that keeps what we need")]
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -277,4 +277,62 @@ unsafe fn text<'a>(data: *const c_char) -> std::borrow::Cow<'a, str> {
     }
     // SAFETY: as promised by the caller.
     unsafe { CStr::from_ptr(data) }.to_string_lossy()
+}
+
+/// The id that a topic got when it was created: another topic of the same name has another one. `None` where the broker
+/// does not tell.
+pub(super) fn topic_id(client: *mut sys::rd_kafka_t, topic: &str, timeout: Duration) -> Option<String> {
+    let name = CString::new(topic).ok()?;
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client is live; the queue, the options and the collection are ours and destroyed below, after the
+    // last use of what came from them; the id is copied out of the event before it is destroyed.
+    unsafe {
+        let queue = sys::rd_kafka_queue_new(client);
+        let options = sys::rd_kafka_AdminOptions_new(
+            client,
+            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
+        // A timeout that is refused leaves the default of a minute; the poll below has its own limit.
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+        let mut names = [name.as_ptr()];
+        let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        sys::rd_kafka_DescribeTopics(client, topics, options, queue);
+        let event = sys::rd_kafka_queue_poll(queue, timeout_ms);
+        let found = if event.is_null() { None } else { described_id(&Event(event)) };
+        sys::rd_kafka_TopicCollection_destroy(topics);
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_queue_destroy(queue);
+        found
+    }
+}
+
+/// # Safety
+/// `event` is live.
+unsafe fn described_id(event: &Event) -> Option<String> {
+    // SAFETY: live event; the descriptions belong to it, and an event of another type gives a null result.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.0);
+        if result.is_null()
+            || sys::rd_kafka_event_error(event.0) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            return None;
+        }
+        let mut count = 0;
+        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        if count == 0 || topics.is_null() {
+            return None;
+        }
+        let error = sys::rd_kafka_TopicDescription_error(*topics);
+        if !error.is_null()
+            && sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            return None;
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(*topics);
+        if id.is_null() {
+            return None;
+        }
+        // All zeros, in base64: the broker is older than topic ids.
+        Some(text(sys::rd_kafka_Uuid_base64str(id)).into_owned()).filter(|id| id.chars().any(|c| c != 'A'))
+    }
 }

@@ -8,10 +8,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::finish::Finisher;
+use super::heads::Heads;
 use super::judge::Judge;
 use super::stats::Stats;
-use super::{Admission, Ledger, Settled, worker};
-use crate::audit::{AuditWriter, Durable, Scope};
+use super::{Admission, Ledger, worker};
+use crate::audit::{AuditWriter, Durable, OffsetSet, Scope};
 use crate::config::Ordering;
 use crate::record::{Record, TopicPartition};
 
@@ -19,7 +20,6 @@ use crate::record::{Record, TopicPartition};
 const BATCH: usize = 256;
 
 /// What every partition's tasks share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) runtime: Handle,
     pub(super) judge: Arc<Judge>,
@@ -27,6 +27,10 @@ pub(super) struct Shared {
     pub(super) stats: Arc<Stats>,
     pub(super) group: Arc<str>,
     pub(super) ordering: Ordering,
+    /// The topic's id, where the broker tells it.
+    pub(super) topic_id: Option<String>,
+    /// Where the journal's heads go, if that topic can be had.
+    pub(super) heads: Option<Heads>,
 }
 
 /// One partition, for one assignment of it.
@@ -35,6 +39,8 @@ pub(super) struct Part {
     pub(super) at: TopicPartition,
     pub(super) ledger: Ledger,
     pub(super) paused: bool,
+    /// Where the assignment began.
+    pub(super) start: i64,
     scope: Scope,
     stop: CancellationToken,
     records: Option<UnboundedSender<Vec<Record>>>,
@@ -45,7 +51,7 @@ pub(super) struct Part {
 
 impl Part {
     /// Starts the partition's worker and finisher.
-    pub(super) fn start(at: TopicPartition, epoch: u64, ledger: Ledger, shared: &Shared) -> Self {
+    pub(super) fn start(at: TopicPartition, epoch: u64, start: i64, ledger: Ledger, shared: &Shared) -> Self {
         let scope = Scope::new(at.partition, epoch);
         let stop = CancellationToken::new();
         let (records, to_worker) = unbounded_channel();
@@ -64,6 +70,7 @@ impl Part {
             at,
             ledger,
             paused: false,
+            start,
             scope,
             stop,
             records: Some(records),
@@ -138,7 +145,7 @@ impl Part {
     }
 
     /// Throws away what is still under way, and keeps the outcomes that are durable but not committed.
-    pub(super) fn abandon(mut self) -> (TopicPartition, Scope, Settled) {
+    pub(super) fn abandon(mut self) -> (TopicPartition, Scope, OffsetSet) {
         self.begin_drain();
         self.scope.close();
         for task in &self.tasks {

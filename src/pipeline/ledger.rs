@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::Settled;
+use crate::audit::OffsetSet;
 
 /// One partition's delivered and finished records, for one assignment of it.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub struct Ledger {
     delivered_to: Option<i64>,
     committed: Option<i64>,
     /// Outcomes of an earlier assignment that were made durable but not committed: not to be repeated.
-    settled: Settled,
+    settled: OffsetSet,
 }
 
 #[derive(Debug)]
@@ -40,9 +40,9 @@ pub enum Admission {
 
 impl Ledger {
     /// A ledger for an assignment that starts at `committed`, with the outcomes above it that are known already.
-    pub fn new(committed: Option<i64>, mut settled: Settled) -> Self {
+    pub fn new(committed: Option<i64>, mut settled: OffsetSet) -> Self {
         if let Some(committed) = committed {
-            settled.forget_below(committed);
+            settled.drop_below(committed);
         }
         Self { committed, settled, ..Self::default() }
     }
@@ -110,6 +110,11 @@ impl Ledger {
         self.committed
     }
 
+    /// How many outcomes above the commit were known before the assignment began.
+    pub fn known_outcomes(&self) -> u64 {
+        self.settled.len()
+    }
+
     /// How many delivered records wait for their durable outcome (finished ones behind an unfinished one included).
     pub fn in_flight(&self) -> usize {
         self.open.len()
@@ -122,16 +127,17 @@ impl Ledger {
 
     /// The durable outcomes that are not known to be committed, for the next assignment of this partition: those before
     /// the position too, because the commit of a position can fail.
-    pub fn into_settled(self) -> Settled {
+    pub fn into_settled(self) -> OffsetSet {
         let position = self.position();
         let mut settled = self.settled;
         if let (Some(first), Some(position)) = (self.first, position) {
-            settled.insert_run(first, position);
+            settled.insert_range(first, position - 1);
         }
         if let Some(committed) = self.committed {
-            settled.forget_below(committed);
+            settled.drop_below(committed);
         }
-        settled.extend(self.open.iter().filter(|entry| entry.done).map(|entry| entry.offset));
+        let done: Vec<i64> = self.open.iter().filter(|entry| entry.done).map(|entry| entry.offset).collect();
+        settled.insert_all(&done);
         settled
     }
 }
@@ -196,7 +202,7 @@ mod tests {
 
     #[test]
     fn only_what_is_beyond_the_commit_is_committed() {
-        let mut ledger = Ledger::new(Some(7), Settled::default());
+        let mut ledger = Ledger::new(Some(7), OffsetSet::default());
         ledger.end_of_partition(7);
         assert_eq!(ledger.to_commit(), None);
         assert_eq!(ledger.delivered(7, 1), Admission::Process);

@@ -11,17 +11,16 @@
 mod deliver;
 mod finish;
 mod guard;
+mod heads;
 mod intake;
 mod judge;
 mod ledger;
 mod probe;
-mod settled;
 mod start;
 mod stats;
 mod tracker;
 mod worker;
 
 pub use ledger::{Admission, Ledger};
-pub use settled::Settled;
 pub use start::{PipelineError, run};
 pub use stats::{Stats, StatsSnapshot};

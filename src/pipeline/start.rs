@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -14,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::deliver::Target;
 use super::guard::{Guard, GuardConfig};
+use super::heads::{self, Heads};
 use super::intake::Shared;
 use super::judge::Judge;
 use super::probe::{self, Pulse};
 use super::stats::Stats;
 use super::tracker::Tracker;
-use crate::audit::{AuditError, AuditFile, AuditWriter, Opened};
+use crate::audit::{AuditError, AuditWriter, Journal, OffsetSet, WriterOptions};
 use crate::config::TrackerSettings;
 use crate::dlq::{Handler, HandlerConfig, KafkaSink, KafkaSinkConfig, RetryPolicy};
 use crate::kafka::{
@@ -59,6 +61,29 @@ pub enum PipelineError {
         /// Where the partition ends.
         end: i64,
     },
+    /// The topic is another one than the journal's.
+    #[error(
+        "the topic {topic} was deleted and created again since the audit log was written: its offsets mean other \
+         records; give the tracker a new --events-file and a new --group"
+    )]
+    TopicReplaced {
+        /// The topic's name.
+        topic: String,
+    },
+    /// The journal is older than its last published head.
+    #[error(
+        "{path} ends at line {lines}, but line {published} was published to Kafka: lines were cut off, or an older copy \
+         was put in its place; bring the file back, or start with a new --events-file",
+        path = path.display()
+    )]
+    RolledBack {
+        /// The file.
+        path: PathBuf,
+        /// How many lines the journal has.
+        lines: u64,
+        /// How many it had when its head was published.
+        published: u64,
+    },
     /// A defect of this program.
     #[error(
         "the work on {partition} ended by a panic; nothing of it is lost: what has no outcome is read again"
@@ -96,9 +121,19 @@ pub fn run(
     runtime: &Handle,
     stop: &CancellationToken,
 ) -> Result<(), PipelineError> {
-    let Opened { file, chain, torn } = AuditFile::open(&settings.events_file)?;
-    if let Some(side) = torn {
-        tracing::warn!(side_file = %side.display(), "the last audit line was torn by a crash: moved it aside");
+    let journal = Journal::open(&settings.events_file, &settings.group)?;
+    if let Some((torn_bytes, side)) = &journal.torn {
+        tracing::warn!(
+            torn_bytes,
+            side_file = %side.display(),
+            "the last audit line was torn by a crash: moved it aside, its record will be read again",
+        );
+    }
+    if journal.is_new {
+        tracing::info!(
+            events_file = %settings.events_file.display(),
+            "a new audit log: going on from the group's committed offsets",
+        );
     }
     let pulse = Arc::new(Pulse::new());
     if let Some(addr) = settings.metrics_addr {
@@ -112,6 +147,11 @@ pub fn run(
     }
     let admin = Admin::new(&settings.kafka)?;
     let topics = runtime.block_on(ensure_topics(settings, &admin))?;
+    check_topic(settings, &journal, topics.id.as_deref())?;
+    if topics.heads {
+        heads::check(&settings.kafka, &journal)?;
+    }
+    let settled = settled(&journal, &settings.topic, topics.id.as_deref());
     let ends = settings.exit_at_end.then(|| ends(settings, &admin, &topics.source)).transpose()?;
     drop(admin);
 
@@ -127,7 +167,9 @@ pub fn run(
     let (report, completions) = channel();
     let give_up = Arc::new(AtomicBool::new(false));
     let report = move |completion| drop(report.send(completion));
-    let (writer, writer_thread) = AuditWriter::start(file, chain, Arc::clone(&give_up), report)?;
+    let options =
+        WriterOptions { topic: Arc::from(settings.topic.as_str()), segment_bytes: settings.events_max_bytes };
+    let (writer, writer_thread) = AuditWriter::start(journal, options, Arc::clone(&give_up), report)?;
     let shared = Shared {
         runtime: runtime.clone(),
         judge: Arc::new(judge),
@@ -135,6 +177,8 @@ pub fn run(
         stats: Arc::new(Stats::default()),
         group: Arc::from(settings.group.as_str()),
         ordering: settings.ordering,
+        topic_id: topics.id,
+        heads: topics.heads.then(|| Heads::new(&settings.kafka, &settings.group, runtime)).transpose()?,
     };
     let options = ConsumerOptions {
         group: settings.group.clone(),
@@ -152,7 +196,8 @@ pub fn run(
         deliver_to = settings.deliver_to.as_ref().map(|target| target.url.as_str()),
         "started"
     );
-    let ended = Tracker::new(settings, consumer, shared, completions, pulse, ends, stop.clone()).run();
+    let ended =
+        Tracker::new(settings, consumer, shared, completions, pulse, ends, settled, stop.clone()).run();
     // Nobody hands lines over any more; the file is closed when its thread has ended.
     give_up.store(true, Ordering::Release);
     let begun = Instant::now();
@@ -166,10 +211,35 @@ pub fn run(
     ended
 }
 
+/// A topic that was deleted and created again holds other records under the same offsets.
+fn check_topic(settings: &TrackerSettings, journal: &Journal, id: Option<&str>) -> Result<(), PipelineError> {
+    let ours = journal.known.iter().filter(|(at, _)| *at.topic == *settings.topic);
+    for known in ours.filter_map(|(_, known)| known.topic_id.as_deref()) {
+        if id.is_some_and(|id| id != known) {
+            return Err(PipelineError::TopicReplaced { topic: settings.topic.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The outcomes that the journal has already, by partition: they are not repeated. Without the topic's id it is not known
+/// that they are of the same records.
+fn settled(journal: &Journal, topic: &str, id: Option<&str>) -> BTreeMap<i32, OffsetSet> {
+    let ours = journal
+        .known
+        .iter()
+        .filter(|(at, known)| *at.topic == *topic && id.is_some() && known.topic_id.as_deref() == id);
+    ours.map(|(at, known)| (at.partition, known.outcomes.clone())).collect()
+}
+
 struct Topics {
     source: TopicInfo,
     dlq: TopicInfo,
     dlq_max_message_bytes: usize,
+    /// The source's id, where the broker tells it.
+    id: Option<String>,
+    /// Whether there is a topic for the journal's heads.
+    heads: bool,
 }
 
 /// Finds both topics, or creates them: the dead letter topic with the source's partitions, replicas and minimum of
@@ -198,7 +268,9 @@ async fn ensure_topics(settings: &TrackerSettings, admin: &Admin) -> Result<Topi
     };
     let dlq = admin.ensure(&spec, settings.create_topics).await?;
     let dlq_max_message_bytes = max_message_bytes(&topic_config(admin, &settings.dlq_topic).await);
-    Ok(Topics { source, dlq, dlq_max_message_bytes })
+    let id = admin.topic_id(&settings.topic);
+    let heads = heads::ensure_topic(admin, source.replication, settings.create_topics).await;
+    Ok(Topics { source, dlq, dlq_max_message_bytes, id, heads })
 }
 
 /// A topic's settings; none where the broker does not tell (the embedded one cannot, others may forbid it).

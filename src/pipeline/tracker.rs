@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::intake::{Part, Shared};
 use super::probe::Pulse;
 use super::stats::StatsSnapshot;
-use super::{Ledger, PipelineError, Settled};
-use crate::audit::{AuditError, Completion};
+use super::{Ledger, PipelineError};
+use crate::audit::{AuditError, Completion, OffsetSet, PartitionState, Reason};
 use crate::config::TrackerSettings;
 use crate::failure::{Category, chain_of};
 use crate::kafka::{CommitReport, Consumer, Event, KafkaError, Position};
@@ -36,6 +36,10 @@ const COORDINATOR_PAUSE: Duration = Duration::from_secs(1);
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last commit of a partition may take.
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the journal's last checkpoint may take.
+const LAST_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the journal gets a checkpoint, if it has grown.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the group is asked for offsets of partitions that others own, with `--exit-at-end`.
 const OTHERS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -51,7 +55,7 @@ pub(super) struct Tracker<'s> {
     ends: Option<BTreeMap<i32, i64>>,
     parts: BTreeMap<i32, Part>,
     /// Durable outcomes of earlier assignments that were not committed, by partition: not to be repeated.
-    settled: BTreeMap<i32, Settled>,
+    settled: BTreeMap<i32, OffsetSet>,
     /// Assignments that were given up while work of theirs was under way: the journal may still hold lines of them.
     leaving: BTreeSet<(i32, u64)>,
     /// Partitions in which the group had a committed offset.
@@ -60,6 +64,7 @@ pub(super) struct Tracker<'s> {
     assigning: Option<Assigning>,
     revoking: Option<Revoking>,
     commits: Commits,
+    checkpointed: Instant,
     draining: Option<Instant>,
     /// The journal waits for room on its disk.
     no_room: bool,
@@ -102,6 +107,7 @@ impl<'s> Tracker<'s> {
         completions: Receiver<Completion>,
         pulse: Arc<Pulse>,
         ends: Option<BTreeMap<i32, i64>>,
+        settled: BTreeMap<i32, OffsetSet>,
         stop: CancellationToken,
     ) -> Self {
         let now = Instant::now();
@@ -114,12 +120,13 @@ impl<'s> Tracker<'s> {
             pulse,
             ends,
             parts: BTreeMap::new(),
-            settled: BTreeMap::new(),
+            settled,
             leaving: BTreeSet::new(),
             had_commits: BTreeSet::new(),
             epoch: 0,
             assigning: None,
             revoking: None,
+            checkpointed: now,
             commits: Commits { last: now, unanswered: false, others: BTreeMap::new(), others_asked: None },
             draining: None,
             no_room: false,
@@ -169,6 +176,7 @@ impl<'s> Tracker<'s> {
             self.settle_revocation()?;
             self.try_assign()?;
             self.commit_if_due();
+            self.checkpoint_if_due();
             self.resume_where_there_is_room()?;
             self.report_metrics();
             self.poll()?;
@@ -307,13 +315,18 @@ impl<'s> Tracker<'s> {
                 let number = durable.scope().partition;
                 let ours = self.parts.get_mut(&number).is_some_and(|part| part.finished(&durable));
                 if !ours {
-                    self.settled.entry(number).or_default().extend(durable.offsets().iter().copied());
+                    self.settled.entry(number).or_default().insert_all(durable.offsets());
                 }
             }
             Completion::Drained(scope) => {
                 self.leaving.remove(&(scope.partition, scope.epoch));
                 if let Some(part) = self.parts.get_mut(&scope.partition) {
                     part.note_drained(&scope);
+                }
+            }
+            Completion::Checkpoint { file_id, place, .. } => {
+                if let Some(heads) = &self.shared.heads {
+                    heads.publish(file_id, place);
                 }
             }
             Completion::Stalled { stalled } => {
@@ -346,46 +359,97 @@ impl<'s> Tracker<'s> {
         };
         let starts: Vec<_> = positions
             .iter()
-            .map(|(at, committed)| (at.clone(), committed.map_or(Position::Beginning, Position::At)))
+            .map(|(at, committed, _)| (at.clone(), committed.map_or(Position::Beginning, Position::At)))
             .collect();
         self.consumer.assign(&starts)?;
-        for (at, committed) in positions {
+        for (at, committed, start) in positions {
             self.epoch += 1;
             tracing::info!(partition = at.partition, committed_offset = committed, "took over {at}");
             let mut known = self.settled.remove(&at.partition).unwrap_or_default();
             match committed {
                 Some(_) => drop(self.had_commits.insert(at.partition)),
                 // Kafka forgets a group's offsets with the topic: these are other records, whatever their offsets.
-                None if self.had_commits.remove(&at.partition) => known = Settled::default(),
+                None if self.had_commits.remove(&at.partition) => known = OffsetSet::default(),
                 None => {}
             }
             let ledger = Ledger::new(committed, known);
-            self.parts.insert(at.partition, Part::start(at, self.epoch, ledger, &self.shared));
+            if ledger.known_outcomes() > 0 {
+                tracing::info!(
+                    partition = at.partition,
+                    outcomes = ledger.known_outcomes(),
+                    "the audit log has outcomes that were not committed: they are not repeated",
+                );
+            }
+            self.parts.insert(at.partition, Part::start(at, self.epoch, start, ledger, &self.shared));
         }
+        // Before the first outcome the journal says which topic it is about.
+        self.checkpoint(Reason::Assigned);
         Ok(())
     }
 
-    /// Where the group stands in these partitions. A position that the topic no longer holds is an alarm.
+    // Where the journal stands
+
+    /// The journal ends with a checkpoint; its head is what the next start is held against.
+    fn publish_last_head(&mut self) {
+        let Some(heads) = &self.shared.heads else { return };
+        let deadline = Instant::now() + LAST_HEAD_TIMEOUT;
+        while let Ok(completion) =
+            self.completions.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            match completion {
+                Completion::Checkpoint { file_id, place, reason } => {
+                    heads.publish(file_id, place);
+                    if reason == Reason::End {
+                        break;
+                    }
+                }
+                Completion::Failed(_) => break,
+                _ => {}
+            }
+        }
+        heads.flush();
+    }
+
+    fn checkpoint(&mut self, reason: Reason) {
+        let standing = |part: &Part| PartitionState {
+            topic: part.at.topic.to_string(),
+            topic_id: self.shared.topic_id.clone(),
+            partition: part.at.partition,
+            next_offset: part.ledger.position().unwrap_or(part.start),
+            done: Vec::new(),
+        };
+        self.shared.writer.checkpoint(reason, self.parts.values().map(standing).collect());
+        self.checkpointed = Instant::now();
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        if self.checkpointed.elapsed() >= CHECKPOINT_INTERVAL {
+            self.checkpoint(Reason::Interval);
+        }
+    }
+
+    /// Where the group stands in these partitions, and where that lets them start. A position that the topic no longer holds is an alarm.
     fn positions(
         &self,
         partitions: &[TopicPartition],
-    ) -> Result<Vec<(TopicPartition, Option<i64>)>, PipelineError> {
+    ) -> Result<Vec<(TopicPartition, Option<i64>, i64)>, PipelineError> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        let committed = self.consumer.committed(partitions, COORDINATOR_TIMEOUT)?;
-        for (at, offset) in &committed {
-            let Some(offset) = offset else { continue };
-            let (log_start, end) = self.consumer.watermarks(at, COORDINATOR_TIMEOUT)?;
-            if *offset < log_start {
+        let mut positions = Vec::with_capacity(partitions.len());
+        for (at, committed) in self.consumer.committed(partitions, COORDINATOR_TIMEOUT)? {
+            let (log_start, end) = self.consumer.watermarks(&at, COORDINATOR_TIMEOUT)?;
+            let start = committed.unwrap_or(log_start);
+            if start < log_start {
                 let partition = at.to_string();
-                return Err(KafkaError::Gap { partition, committed: *offset, log_start }.into());
+                return Err(KafkaError::Gap { partition, committed: start, log_start }.into());
             }
-            if *offset > end {
-                return Err(PipelineError::BeyondEnd { partition: at.to_string(), committed: *offset, end });
+            if start > end {
+                return Err(PipelineError::BeyondEnd { partition: at.to_string(), committed: start, end });
             }
+            positions.push((at, committed, start));
         }
-        Ok(committed)
+        Ok(positions)
     }
 
     fn out_of_range(&self, part: &Part) -> PipelineError {
@@ -446,7 +510,7 @@ impl<'s> Tracker<'s> {
                 self.leaving.insert((scope.partition, scope.epoch));
                 self.shared.writer.end(&scope);
             }
-            self.settled.entry(at.partition).or_default().merge(&known);
+            self.settled.entry(at.partition).or_default().extend(&known);
         }
     }
 
@@ -530,10 +594,12 @@ impl<'s> Tracker<'s> {
 
     fn close(mut self) {
         self.commit_for_good(self.parts.keys().copied().collect());
+        self.checkpoint(Reason::End);
         for (_, part) in std::mem::take(&mut self.parts) {
             drop(part.abandon());
         }
         self.report_metrics_now();
+        self.publish_last_head();
         if !self.consumer.close(LAST_COMMIT_TIMEOUT) {
             tracing::warn!("the group was not left in time; it notices after the session timeout");
         }

@@ -39,6 +39,7 @@ fn the_defaults_are_those_of_the_design() {
                 jitter: 0.0,
                 attempt_timeout: 5 * second,
             },
+            events_max_bytes: 1 << 30,
             deliver_to: None,
             ordering: Ordering::Partition,
             concurrency: 64,
@@ -118,8 +119,8 @@ fn settings_that_contradict_each_other_are_named_with_their_values() {
         let error = resolve("", flags).expect_err(expected);
         assert!(error.contains(expected), "{flags:?}: {error}");
     }
-    let error = resolve("[tracker]\nevents-max-bytes = '1GiB'", &[]).expect_err("reserved");
-    assert!(error.contains("--events-max-bytes is not built yet"), "{error}");
+    let error = resolve("[tracker]\naudit-payload = 'raw'", &[]).expect_err("reserved");
+    assert!(error.contains("--audit-payload is not built yet"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! Journals that were written, torn, changed, rotated and opened again.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, channel};
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::audit::{AuditWriter, Completion, Judged, Lines, Reason, Scope, Verdict, WriterOptions, verify};
+use crate::record::Record;
+
+struct Written {
+    writer: Option<AuditWriter>,
+    reports: Receiver<Completion>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Written {
+    fn start(journal: Journal, segment_bytes: u64) -> Self {
+        let (report, reports) = channel();
+        let options = WriterOptions { topic: Arc::from("orders"), segment_bytes };
+        let stop_waiting = Arc::new(AtomicBool::new(false));
+        let (writer, thread) = AuditWriter::start(journal, options, stop_waiting, move |completion| {
+            drop(report.send(completion))
+        })
+        .expect("start the writer");
+        Self { writer: Some(writer), reports, thread: Some(thread) }
+    }
+
+    fn append(&self, partition: i32, offsets: std::ops::Range<i64>) {
+        let mut lines = Lines::default();
+        for offset in offsets {
+            let record = Record::new("orders", partition, offset).with_value("{}");
+            let verdict = Verdict::Processed { attempts: 1 };
+            lines.push("group", Timestamp::now(), &Judged { record, deserialized: true, verdict });
+        }
+        self.writer.as_ref().expect("open").append(&Scope::new(partition, 1), lines);
+    }
+
+    fn stand_at(&self, next_offset: i64) {
+        let state = PartitionState {
+            topic: "orders".to_owned(),
+            topic_id: Some("id".to_owned()),
+            partition: 0,
+            next_offset,
+            done: Vec::new(),
+        };
+        self.writer.as_ref().expect("open").checkpoint(Reason::Interval, vec![state]);
+    }
+
+    /// Waits until everything is on disk, and gives the writer's reports.
+    fn end(mut self) -> Vec<Completion> {
+        self.writer = None;
+        self.thread.take().expect("running").join().expect("no panic");
+        self.reports.iter().collect()
+    }
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("tracker.events");
+    (folder, path)
+}
+
+fn open(path: &Path) -> Journal {
+    Journal::open(path, "group").expect("a sound journal")
+}
+
+/// A journal with offsets 0 to 9 of partition 0 and 5 to 6 of partition 1.
+fn write_journal(path: &Path) {
+    let journal = Written::start(open(path), u64::MAX);
+    journal.append(0, 0..4);
+    journal.append(1, 5..7);
+    journal.append(0, 4..10);
+    journal.end();
+}
+
+fn outcomes(journal: &Journal, partition: i32) -> Vec<(i64, i64)> {
+    let at = TopicPartition::new("orders", partition);
+    journal.known.get(&at).map(|known| known.outcomes.ranges().collect()).unwrap_or_default()
+}
+
+#[test]
+fn a_journal_that_is_opened_again_knows_its_outcomes_and_goes_on_with_its_chain() {
+    let (_folder, path) = folder();
+    write_journal(&path);
+    let journal = open(&path);
+    assert_eq!((outcomes(&journal, 0), outcomes(&journal, 1)), (vec![(0, 9)], vec![(5, 6)]));
+    // Twelve outcomes and the checkpoint of the start.
+    assert_eq!((journal.place.lines, journal.place.segment, journal.is_new), (13, 1, false));
+    let again = Written::start(journal, u64::MAX);
+    again.append(0, 10..12);
+    again.end();
+    assert_eq!(verify(&path, |_| ()).expect("sound").lines, 16);
+    assert_eq!(outcomes(&open(&path), 0), [(0, 11)]);
+}
+
+#[test]
+fn a_full_segment_is_sealed_and_the_next_one_knows_what_came_before() {
+    let (folder, path) = folder();
+    let journal = Written::start(open(&path), 3000);
+    for start in 0..30 {
+        journal.append(0, start * 10..start * 10 + 10);
+        journal.stand_at(start * 10 + 5);
+    }
+    let reports = journal.end();
+    assert!(reports.iter().all(|report| !matches!(report, Completion::Failed(_))), "{reports:?}");
+    let segments = std::fs::read_dir(folder.path()).expect("list").count() - 1;
+    assert!(segments >= 3, "{segments}");
+    let live = open(&path);
+    assert_eq!(live.place.segment, segments as u64 + 1);
+    assert_eq!(outcomes(&live, 0).last().map(|(_, last)| *last), Some(299));
+    // Without the live file it goes on from the last segment.
+    drop(live);
+    std::fs::remove_file(&path).expect("remove");
+    let journal = open(&path);
+    assert_eq!(journal.place.segment, segments as u64 + 1);
+    assert!(!journal.is_new);
+}
+
+#[test]
+fn a_crash_between_sealing_and_renaming_is_finished_by_the_next_start() {
+    let (folder, path) = folder();
+    let journal = Written::start(open(&path), 2000);
+    journal.append(0, 0..10);
+    journal.end();
+    let sealed = folder.path().join("tracker.events.000001");
+    std::fs::rename(&sealed, &path).expect("as before the rename");
+    let journal = open(&path);
+    assert_eq!((journal.place.segment, outcomes(&journal, 0)), (2, vec![(0, 9)]));
+    assert!(sealed.exists());
+}
+
+#[test]
+fn another_groups_journal_is_refused() {
+    let (_folder, path) = folder();
+    write_journal(&path);
+    assert!(matches!(Journal::open(&path, "other"), Err(AuditError::OtherGroup { .. })));
+}
+
+#[test]
+fn somebody_elses_file_is_refused_and_left_as_it_is() {
+    for text in ["not ours", "{\"a\":1}\n", "{\"a\":1}", "\n"] {
+        let (folder, path) = folder();
+        std::fs::write(&path, text).expect("write");
+        assert!(matches!(Journal::open(&path, "group"), Err(AuditError::Damaged { .. })), "{text}");
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_torn_tail_is_recovered_without_losing_a_whole_line(cut in 0usize..6000) {
+        let (_folder, path) = folder();
+        write_journal(&path);
+        let bytes = std::fs::read(&path).expect("read");
+        let cut = cut % bytes.len();
+        std::fs::write(&path, &bytes[..cut]).expect("write");
+        let whole = bytes[..cut].iter().filter(|byte| **byte == b'\n').count() as u64;
+        let torn = !bytes[..cut].ends_with(b"\n") && cut > 0;
+        let journal = open(&path);
+        prop_assert_eq!(journal.place.lines, whole);
+        prop_assert_eq!(journal.torn.is_some(), torn);
+        Written::start(journal, u64::MAX).end();
+        let again = verify(&path, |_| ()).expect("sound");
+        prop_assert_eq!(again.lines, whole + 1 + u64::from(torn));
+    }
+
+    #[test]
+    fn any_changed_byte_is_found(at in 0usize..100_000, flip in 1u8..=255) {
+        let (_folder, path) = folder();
+        write_journal(&path);
+        let mut bytes = std::fs::read(&path).expect("read");
+        let at = at % bytes.len();
+        let last_break = at + 1 == bytes.len();
+        bytes[at] ^= flip;
+        std::fs::write(&path, &bytes).expect("write");
+        // Without its line break the last line is a torn one, as after a crash; every other change is damage.
+        let torn_only = last_break && bytes[at] != b'\n';
+        let opened = Journal::open(&path, "group");
+        match opened {
+            Err(AuditError::Damaged { line, .. }) => {
+                let breaks = bytes[..at].iter().filter(|byte| **byte == b'\n').count() as u64;
+                prop_assert_eq!(line, breaks + 1);
+            }
+            Ok(journal) => prop_assert!(torn_only && journal.torn.is_some()),
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+    }
+
+    #[test]
+    fn any_line_that_is_removed_doubled_or_moved_is_found(line in 0usize..12, other in 0usize..12, what in 0u8..3) {
+        let (_folder, path) = folder();
+        write_journal(&path);
+        let text = std::fs::read_to_string(&path).expect("read");
+        let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+        match what {
+            0 => drop(lines.remove(line)),
+            1 => lines.insert(other, lines[line]),
+            _ => lines.swap(line, other),
+        }
+        prop_assume!(lines.concat() != text);
+        std::fs::write(&path, lines.concat()).expect("write");
+        let found = matches!(Journal::open(&path, "group"), Err(AuditError::Damaged { .. }));
+        prop_assert!(found);
+    }
+}
