@@ -33,7 +33,7 @@ pub mod models;
 #[cfg(feature = "kafka")]
 pub mod record;
 
-#[cfg(feature = "tracker")]
+#[cfg(any(feature = "tracker", feature = "audit"))]
 pub mod audit;
 #[cfg(feature = "cli")]
 pub mod cli;

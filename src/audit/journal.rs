@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use std::io::{Seek as _, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use serde::Deserialize;
 use uuid::Uuid;
 
-use super::chain::{Chain, ChainHash, read_hex};
-use super::control::{CHECKPOINT, Checkpoint, Identity, PartitionState, Place, SEALED};
-use super::scan::{Line, scan};
+use super::chain::{ChainHash, split_line};
+use super::control::{Checkpoint, Identity, PartitionState, Place, SEALED};
+use super::reading::{Fault, Reading};
+use super::scan::scan;
 use super::{AuditError, AuditFile, OffsetSet, segments};
-use crate::models::AuditEntry;
 use crate::record::TopicPartition;
 
 /// What a journal knows of one partition.
@@ -54,15 +52,15 @@ impl Journal {
     /// follow, [`AuditError::OtherGroup`] when it is another group's, [`AuditError::Io`] otherwise.
     pub fn open(path: &Path, group: &str) -> Result<Self, AuditError> {
         let mut file = AuditFile::open(path)?;
-        let mut found = Found::default();
-        let torn = found.read_live(&mut file)?;
+        let mut found = Reading::default();
+        let torn = read_live(&mut found, &mut file)?;
         if found.sealed {
             // The process ended between sealing the segment and renaming it.
             file.rotate(found.place.segment)?;
             found.place.segment += 1;
         }
         if found.identity.is_none() {
-            found.take_last_segment(path)?;
+            take_last_segment(&mut found, path)?;
         }
         let is_new = found.identity.is_none();
         let identity = found
@@ -129,7 +127,7 @@ impl Known {
         self.outcomes.drop_below(state.next_offset);
     }
 
-    fn take(&mut self, state: &PartitionState) {
+    pub(super) fn take(&mut self, state: &PartitionState) {
         self.topic_id.clone_from(&state.topic_id);
         self.next_offset = Some(state.next_offset);
         state.add_to(&mut self.outcomes);
@@ -139,156 +137,46 @@ impl Known {
 /// How every line of ours begins.
 const LINE_START: &[u8] = b"{\"timestamp\":\"";
 
-/// What a line says to somebody who opens the journal.
-enum Said {
-    Outcome(i32, i64, TopicName),
-    Checkpoint(Box<Checkpoint>),
-    Other,
-    Unreadable,
+/// Reads the live segment; gives what was torn off its end.
+fn read_live(reading: &mut Reading, file: &mut AuditFile) -> Result<Option<(u64, PathBuf)>, AuditError> {
+    let path = file.path().to_owned();
+    let io = |what| {
+        let path = path.clone();
+        move |source| AuditError::Io { what, path, source }
+    };
+    file.handle().seek(SeekFrom::Start(0)).map_err(io("read the audit log"))?;
+    let scanned = match reading.read(file.handle(), |_| ()).map_err(io("read the audit log"))? {
+        Ok(scanned) => scanned,
+        Err(Fault { line, start }) => return Err(AuditError::Damaged { path, line, start }),
+    };
+    if scanned.torn == 0 {
+        return Ok(None);
+    }
+    if scanned.lines == 0 && !file.begins_with(LINE_START).map_err(io("read the audit log"))? {
+        // Not one line of ours: somebody else's file, which is left as it is.
+        return Err(AuditError::Damaged { path, line: 1, start: 0 });
+    }
+    let side = file.set_aside(scanned.bytes).map_err(io("move the torn last line of the audit log"))?;
+    Ok(Some((scanned.torn, side)))
 }
 
-/// The topic's name; shared, since nearly every line names the same one.
-type TopicName = Arc<str>;
-
-#[derive(Deserialize)]
-struct Head<'a> {
-    event_type: &'a str,
-    kafka_topic: Option<std::borrow::Cow<'a, str>>,
-    kafka_partition: Option<i32>,
-    kafka_offset: Option<i64>,
-}
-
-fn said(line: &[u8]) -> Said {
-    let Ok(head) = serde_json::from_slice::<Head<'_>>(line) else { return Said::Unreadable };
-    match (head.event_type, head.kafka_topic, head.kafka_partition, head.kafka_offset) {
-        (AuditEntry::MESSAGE_RECEIVED, Some(topic), Some(partition), Some(offset)) => {
-            Said::Outcome(partition, offset, Arc::from(&*topic))
-        }
-        (AuditEntry::MESSAGE_RECEIVED, ..) => Said::Unreadable,
-        (CHECKPOINT | SEALED, ..) => serde_json::from_slice(line)
-            .map_or(Said::Unreadable, |checkpoint| Said::Checkpoint(Box::new(checkpoint))),
-        _ => Said::Other,
+/// Where there is no live segment: goes on from the last sealed one.
+fn take_last_segment(reading: &mut Reading, path: &Path) -> Result<(), AuditError> {
+    let io = |source| AuditError::Io { what: "read the last segment of", path: path.to_owned(), source };
+    let Some(segment) = segments::last(path).map_err(io)? else {
+        reading.place = Place { segment: 1, ..Place::default() };
+        return Ok(());
+    };
+    let line = segment.last_line().map_err(io)?;
+    let damaged = || AuditError::Damaged { path: segment.path().to_owned(), line: 0, start: 0 };
+    let (_, hash) = split_line(&line).ok_or_else(damaged)?;
+    let sealed: Checkpoint = serde_json::from_slice(&line).map_err(|_| damaged())?;
+    if sealed.event_type != SEALED {
+        return Err(damaged());
     }
-}
-
-#[derive(Default)]
-struct Found {
-    identity: Option<Identity>,
-    place: Place,
-    sealed: bool,
-    known: BTreeMap<TopicPartition, Known>,
-    last: Option<TopicPartition>,
-}
-
-/// The first line that does not follow, and where it begins.
-struct Fault {
-    line: u64,
-    start: u64,
-}
-
-impl Found {
-    /// Reads the live segment; gives what was torn off its end.
-    fn read_live(&mut self, file: &mut AuditFile) -> Result<Option<(u64, PathBuf)>, AuditError> {
-        let path = file.path().to_owned();
-        let io = |what| {
-            let path = path.clone();
-            move |source| AuditError::Io { what, path, source }
-        };
-        file.handle().seek(SeekFrom::Start(0)).map_err(io("read the audit log"))?;
-        let mut chain = Chain::START;
-        let ended = scan(file.handle(), said, |line| match self.fold(&mut chain, &line) {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(Fault { line: line.number, start: line.start }),
-        });
-        match ended.map_err(io("read the audit log"))? {
-            ControlFlow::Break(Fault { line, start }) => Err(AuditError::Damaged { path, line, start }),
-            ControlFlow::Continue(scanned) => {
-                self.place.head = chain.head();
-                if scanned.torn == 0 {
-                    return Ok(None);
-                }
-                if scanned.lines == 0 && !file.begins_with(LINE_START).map_err(io("read the audit log"))? {
-                    // Not one line of ours: somebody else's file, which is left as it is.
-                    return Err(AuditError::Damaged { path, line: 1, start: 0 });
-                }
-                let side =
-                    file.set_aside(scanned.bytes).map_err(io("move the torn last line of the audit log"))?;
-                Ok(Some((scanned.torn, side)))
-            }
-        }
-    }
-
-    /// Takes a line in; false when it does not follow from the one before.
-    fn fold(&mut self, chain: &mut Chain, line: &Line<Said>) -> bool {
-        if line.number == 1 {
-            // A segment begins with a checkpoint, which says what came before it.
-            let Said::Checkpoint(first) = &line.value else { return false };
-            let Some(head) = read_hex(first.head.as_bytes()) else { return false };
-            if first.segment <= 1 && head != Chain::START.head() {
-                return false;
-            }
-            *chain = Chain::at(head);
-            self.place = Place { segment: first.segment, lines: first.lines, head };
-        }
-        let before = chain.head();
-        let Some(link) = line.link else { return false };
-        if chain.push(&link.digest) != link.claimed {
-            return false;
-        }
-        self.place.lines += 1;
-        match &line.value {
-            Said::Unreadable => false,
-            Said::Other => true,
-            Said::Outcome(partition, offset, topic) => {
-                self.partition(topic, *partition).outcomes.insert(*offset);
-                true
-            }
-            Said::Checkpoint(checkpoint) => {
-                self.take(checkpoint);
-                read_hex(checkpoint.head.as_bytes()) == Some(before)
-                    && checkpoint.lines + 1 == self.place.lines
-            }
-        }
-    }
-
-    fn partition(&mut self, topic: &Arc<str>, partition: i32) -> &mut Known {
-        let same = self.last.as_ref().is_some_and(|at| at.partition == partition && at.topic == *topic);
-        if !same {
-            self.last = Some(TopicPartition { topic: Arc::clone(topic), partition });
-        }
-        let at = self.last.clone().unwrap_or_else(|| TopicPartition { topic: Arc::clone(topic), partition });
-        self.known.entry(at).or_default()
-    }
-
-    fn take(&mut self, checkpoint: &Checkpoint) {
-        self.sealed = checkpoint.event_type == SEALED;
-        self.identity =
-            Some(Identity { file_id: checkpoint.file_id, consumer_group: checkpoint.consumer_group.clone() });
-        for state in &checkpoint.partitions {
-            let at = TopicPartition::new(state.topic.as_str(), state.partition);
-            self.known.entry(at).or_default().take(state);
-        }
-    }
-
-    /// Where there is no live segment: goes on from the last sealed one.
-    fn take_last_segment(&mut self, path: &Path) -> Result<(), AuditError> {
-        let io = |source| AuditError::Io { what: "read the last segment of", path: path.to_owned(), source };
-        let Some(segment) = segments::last(path).map_err(io)? else {
-            self.place = Place { segment: 1, ..Place::default() };
-            return Ok(());
-        };
-        let line = segment.last_line().map_err(io)?;
-        let damaged = || AuditError::Damaged { path: segment.path().to_owned(), line: 0, start: 0 };
-        let link = super::chain::split_line(&line).ok_or_else(damaged)?;
-        let sealed: Checkpoint = serde_json::from_slice(&line).map_err(|_| damaged())?;
-        if sealed.event_type != SEALED {
-            return Err(damaged());
-        }
-        self.take(&sealed);
-        self.sealed = false;
-        self.place = Place { segment: sealed.segment + 1, lines: sealed.lines + 1, head: link.1 };
-        Ok(())
-    }
+    reading.take(&sealed);
+    reading.place = Place { segment: sealed.segment + 1, lines: sealed.lines + 1, head: hash };
+    Ok(())
 }
 
 #[cfg(test)]

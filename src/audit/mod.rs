@@ -7,6 +7,7 @@ mod file;
 mod journal;
 mod line;
 mod ranges;
+mod reading;
 mod scan;
 mod segments;
 mod verify;

@@ -1,31 +1,44 @@
-//! `audit verify`: whether a journal is what was written. Names the first line that was changed, removed, added or
-//! moved.
+//! `audit verify`: whether a journal is what was written. Reads its segments as the tracker does when it opens one, and
+//! names the first line that was changed, removed, added or moved.
 
 use std::fs::File;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::chain::{Chain, ChainHash};
-use super::scan::{Line, Link, Scanned, scan};
+use serde::Serialize;
+use uuid::Uuid;
 
-/// What was verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use super::chain::{ChainHash, hex};
+use super::control::Place;
+use super::reading::{Fault, Reading};
+
+/// One file that was verified: every line of it is sound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verified {
-    /// Lines, all of them sound.
+    /// The file.
+    pub file: PathBuf,
+    /// The journal that it is a segment of; none while it holds no line.
+    pub file_id: Option<Uuid>,
+    /// The segment's number, from 1.
+    pub segment: u64,
+    /// Its lines.
     pub lines: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Bytes after the last line break: a line that was torn by a crash, or is being written.
-    pub torn: u64,
-    /// The hash of the last line.
-    pub head: ChainHash,
+    pub torn_bytes: u64,
+    /// The hash of its last line, in hexadecimal digits.
+    pub head: String,
+    #[serde(skip)]
+    before: ChainHash,
+    #[serde(skip)]
+    after: ChainHash,
 }
 
 /// Why a journal is not what was written, or could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// A line does not fit the chain.
+    /// A line does not follow from the one before it.
     #[error(
         "{path}: line {line} (byte {start}) does not follow from the lines before it: it was changed, or lines were \
          removed, added or moved here",
@@ -39,15 +52,16 @@ pub enum VerifyError {
         /// Where it begins, in bytes.
         start: u64,
     },
-    /// A line is complete, but it does not end in a hash.
-    #[error("{path}: line {line} (byte {start}) is no audit line", path = path.display())]
-    NoLine {
-        /// The file.
+    /// A segment does not go on from the one before it.
+    #[error(
+        "{path}: line 1 does not follow from the end of {before}: lines are missing in between, or were changed",
+        path = path.display(), before = before.display()
+    )]
+    Apart {
+        /// The segment.
         path: PathBuf,
-        /// The line's number, from 1.
-        line: u64,
-        /// Where it begins, in bytes.
-        start: u64,
+        /// The segment before it.
+        before: PathBuf,
     },
     /// The file could not be read.
     #[error("read {path}", path = path.display())]
@@ -60,48 +74,48 @@ pub enum VerifyError {
     },
 }
 
-/// What is wrong with a line, and where it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Fault {
-    line: u64,
-    start: u64,
-    is_line: bool,
-}
-
-/// Verifies one file from its first line to its last. `progress` learns of every line's end, in bytes.
+/// Verifies files: each one from its first line to its last, and the segments of one journal against each other.
+/// `progress` learns how many bytes are done, over all files.
 ///
 /// # Errors
-/// [`VerifyError`] with the first line that does not fit.
-pub fn verify(path: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, VerifyError> {
-    let read = |source| VerifyError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(read)?;
-    let mut chain = Chain::START;
-    let ended = scan(
-        file,
-        |_| (),
-        |line| {
-            progress(line.start + line.len);
-            link(&mut chain, &line)
-        },
-    );
-    match ended.map_err(read)? {
-        ControlFlow::Continue(Scanned { lines, bytes, torn }) => {
-            Ok(Verified { lines, bytes, torn, head: chain.head() })
-        }
-        ControlFlow::Break(Fault { line, start, is_line: true }) => {
-            Err(VerifyError::Broken { path: path.to_owned(), line, start })
-        }
-        ControlFlow::Break(Fault { line, start, is_line: false }) => {
-            Err(VerifyError::NoLine { path: path.to_owned(), line, start })
+/// [`VerifyError`] with the first line that does not follow.
+pub fn verify(paths: &[PathBuf], mut progress: impl FnMut(u64)) -> Result<Vec<Verified>, VerifyError> {
+    let mut done = 0;
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        let file = verify_file(path, |bytes| progress(done + bytes))?;
+        done += file.bytes;
+        files.push(file);
+    }
+    files.sort_by(|a, b| (a.file_id, a.segment).cmp(&(b.file_id, b.segment)));
+    for pair in files.windows(2) {
+        let [first, second] = pair else { continue };
+        let neighbours = first.file_id == second.file_id && first.segment + 1 == second.segment;
+        if neighbours && second.lines > 0 && first.after != second.before {
+            return Err(VerifyError::Apart { path: second.file.clone(), before: first.file.clone() });
         }
     }
+    Ok(files)
 }
 
-fn link<T>(chain: &mut Chain, line: &Line<T>) -> ControlFlow<Fault> {
-    let fault = |is_line| ControlFlow::Break(Fault { line: line.number, start: line.start, is_line });
-    match &line.link {
-        None => fault(false),
-        Some(Link { digest, claimed }) if chain.push(digest) != *claimed => fault(true),
-        Some(_) => ControlFlow::Continue(()),
-    }
+fn verify_file(path: &Path, progress: impl FnMut(u64)) -> Result<Verified, VerifyError> {
+    let read = |source| VerifyError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(read)?;
+    let mut reading = Reading::default();
+    let scanned = match reading.read(file, progress).map_err(read)? {
+        Ok(scanned) => scanned,
+        Err(Fault { line, start }) => return Err(VerifyError::Broken { path: path.to_owned(), line, start }),
+    };
+    let Place { segment, head, .. } = reading.place;
+    Ok(Verified {
+        file: path.to_owned(),
+        file_id: reading.identity.map(|identity| identity.file_id),
+        segment,
+        lines: scanned.lines,
+        bytes: scanned.bytes,
+        torn_bytes: scanned.torn,
+        head: hex(&head),
+        before: reading.before.head,
+        after: head,
+    })
 }

@@ -255,10 +255,11 @@ impl<R: Fn(Completion)> Writer<R> {
     }
 
     fn work(&mut self, waiting: &Receiver<Job>) -> Result<(), AuditError> {
+        // A segment begins with a checkpoint, even where its very first line was torn.
+        self.write_checkpoint(Reason::Start)?;
         if let Some((torn_bytes, side)) = self.journal.torn.take() {
             self.write_control(&mut Lines::recovered(torn_bytes, side.display().to_string()))?;
         }
-        self.write_checkpoint(Reason::Start)?;
         while let Ok(first) = waiting.recv() {
             let (mut ended, mut checkpoint) = (Vec::new(), None);
             let mut bytes = self.take(first, &mut ended, &mut checkpoint);

@@ -61,6 +61,10 @@ pub enum RunError {
     #[cfg(feature = "dlq")]
     #[error(transparent)]
     List(#[from] crate::dlq::ListError),
+    /// The audit log is not what was written.
+    #[cfg(feature = "audit")]
+    #[error(transparent)]
+    Verify(#[from] crate::audit::VerifyError),
     /// A later version can do it.
     #[error("{what} is not built yet; {meanwhile}")]
     NotBuilt {
@@ -105,6 +109,10 @@ impl RunError {
             Self::List(crate::dlq::ListError::Kafka(error)) => kafka_exit(error),
             #[cfg(feature = "dlq")]
             Self::List(crate::dlq::ListError::Output(source)) => output_exit(source),
+            #[cfg(feature = "audit")]
+            Self::Verify(crate::audit::VerifyError::Read { .. }) => Exit::Failure,
+            #[cfg(feature = "audit")]
+            Self::Verify(_) => Exit::Integrity,
             Self::NotBuilt { .. } => Exit::Failure,
             Self::Io { source, .. } => output_exit(source),
         }

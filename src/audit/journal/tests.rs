@@ -1,5 +1,6 @@
 //! Journals that were written, torn, changed, rotated and opened again.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -7,7 +8,9 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::audit::{AuditWriter, Completion, Judged, Lines, Reason, Scope, Verdict, WriterOptions, verify};
+use crate::audit::{
+    AuditWriter, Completion, Judged, Lines, Reason, Scope, Verdict, VerifyError, WriterOptions, verify,
+};
 use crate::record::Record;
 
 struct Written {
@@ -92,7 +95,7 @@ fn a_journal_that_is_opened_again_knows_its_outcomes_and_goes_on_with_its_chain(
     let again = Written::start(journal, u64::MAX);
     again.append(0, 10..12);
     again.end();
-    assert_eq!(verify(&path, |_| ()).expect("sound").lines, 16);
+    assert_eq!(verify(std::slice::from_ref(&path), |_| ()).expect("sound")[0].lines, 16);
     assert_eq!(outcomes(&open(&path), 0), [(0, 11)]);
 }
 
@@ -111,6 +114,15 @@ fn a_full_segment_is_sealed_and_the_next_one_knows_what_came_before() {
     let live = open(&path);
     assert_eq!(live.place.segment, segments as u64 + 1);
     assert_eq!(outcomes(&live, 0).last().map(|(_, last)| *last), Some(299));
+    // Every segment follows from the one before it.
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(folder.path()).expect("list").map(|entry| entry.expect("entry").path()).collect();
+    assert_eq!(verify(&files, |_| ()).expect("sound").len(), segments + 1);
+    let second = folder.path().join("tracker.events.000002");
+    let without = std::fs::read(&second).expect("read");
+    let cut = without.split_inclusive(|byte| *byte == b'\n').rev().skip(1).map(<[u8]>::len).sum::<usize>();
+    std::fs::write(&second, &without[..cut]).expect("write");
+    assert!(matches!(verify(&files, |_| ()), Err(VerifyError::Apart { .. })));
     // Without the live file it goes on from the last segment.
     drop(live);
     std::fs::remove_file(&path).expect("remove");
@@ -166,8 +178,8 @@ proptest! {
         prop_assert_eq!(journal.place.lines, whole);
         prop_assert_eq!(journal.torn.is_some(), torn);
         Written::start(journal, u64::MAX).end();
-        let again = verify(&path, |_| ()).expect("sound");
-        prop_assert_eq!(again.lines, whole + 1 + u64::from(torn));
+        let again = verify(std::slice::from_ref(&path), |_| ()).expect("sound");
+        prop_assert_eq!(again[0].lines, whole + 1 + u64::from(torn));
     }
 
     #[test]

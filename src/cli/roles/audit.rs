@@ -1,11 +1,15 @@
 //! `audit`: proves that nothing was lost.
 
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::audit::{Verified, verify};
 use crate::cli::{Common, Exit, Role, RunError};
 use crate::config::{AuditRaw, KafkaRaw, Layer as _, SecretEnv};
+use crate::models::{safe_text, to_safe_vec};
 
 /// The role.
 pub const ROLE: Role = Role { name: "audit", command: Flags::command, sections: &["audit", "kafka"], run };
@@ -29,7 +33,7 @@ struct Flags {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Check the hash chain; the first line that was changed, removed, added or reordered is named (not built yet)
+    /// Check the hash chain; the first line that was changed, removed, added or reordered is named
     Verify {
         /// The audit log's files
         #[arg(required = true)]
@@ -66,7 +70,8 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
                 .error(clap::error::ErrorKind::MissingSubcommand, "say what to do")
                 .into());
         }
-        Some(Action::Verify { .. }) => "audit verify",
+        Some(Action::Verify { audit_key_file: Some(_), .. }) => "audit verify --audit-key-file",
+        Some(Action::Verify { files, .. }) => return verify_files(&files, flags.json),
         Some(Action::Prove { .. }) => "audit prove",
         Some(Action::Trace { .. }) => "audit trace",
         Some(Action::Rotate) => "audit rotate",
@@ -75,4 +80,44 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
         what: what.to_owned(),
         meanwhile: "meanwhile: jq -c 'select(.outcome)' tracker.events shows every outcome",
     })
+}
+
+/// Results go to the standard output, one line for each file; a broken chain is an error.
+fn verify_files(files: &[PathBuf], json: bool) -> Result<Exit, RunError> {
+    let total = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum();
+    let bar = progress_bar(total);
+    let found = verify(files, |bytes| bar.set_position(bytes));
+    bar.finish_and_clear();
+    let mut out = io::stdout().lock();
+    for file in found? {
+        write_verified(&file, json, &mut out).map_err(RunError::io("write the result"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn write_verified(file: &Verified, json: bool, out: &mut impl io::Write) -> io::Result<()> {
+    if json {
+        let mut line = to_safe_vec(file).map_err(io::Error::other)?;
+        line.push(b'\n');
+        return out.write_all(&line);
+    }
+    let torn = match file.torn_bytes {
+        0 => String::new(),
+        bytes => format!(", then a torn line of {bytes} bytes"),
+    };
+    let name = safe_text(&file.file.to_string_lossy()).into_owned();
+    writeln!(out, "{name}: sound, {} lines, {} bytes{torn}, head {}", file.lines, file.bytes, file.head)
+}
+
+/// On a terminal, for what takes longer than a blink.
+fn progress_bar(total: u64) -> ProgressBar {
+    if total < (64 << 20) || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    let bar = ProgressBar::new(total);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }

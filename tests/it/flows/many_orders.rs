@@ -45,7 +45,7 @@ fn ten_thousand_orders_have_each_the_outcome_that_they_deserve() {
     the_health_log_counts_the_same(&world, &audit);
 
     let again = world.track_to_end("tracker", &[]);
-    assert_eq!(again.lines, audit.lines, "a second run found something to do");
+    assert!(again.counts() == audit.counts(), "a second run found something to do");
 }
 
 fn every_record_has_its_outcome(audit: &Audit, source: &[Raw]) {

@@ -1,0 +1,148 @@
+//! Reading a segment of the journal: every line has to follow from the one before it, and what the lines say is
+//! collected. Opening a journal and `audit verify` read it in the same way.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::Known;
+use super::chain::{Chain, read_hex};
+use super::control::{CHECKPOINT, Checkpoint, Identity, Place, SEALED};
+use super::scan::{Line, Scanned, scan};
+use crate::models::AuditEntry;
+use crate::record::TopicPartition;
+
+/// What a line says to somebody who opens the journal.
+enum Said {
+    Outcome(i32, i64, TopicName),
+    Checkpoint(Box<Checkpoint>),
+    Other,
+    Unreadable,
+}
+
+/// The topic's name; shared, since nearly every line names the same one.
+type TopicName = Arc<str>;
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    event_type: &'a str,
+    kafka_topic: Option<Cow<'a, str>>,
+    kafka_partition: Option<i32>,
+    kafka_offset: Option<i64>,
+}
+
+fn said(line: &[u8]) -> Said {
+    let Ok(head) = serde_json::from_slice::<Head<'_>>(line) else { return Said::Unreadable };
+    match (head.event_type, head.kafka_topic, head.kafka_partition, head.kafka_offset) {
+        (AuditEntry::MESSAGE_RECEIVED, Some(topic), Some(partition), Some(offset)) => {
+            Said::Outcome(partition, offset, Arc::from(&*topic))
+        }
+        (AuditEntry::MESSAGE_RECEIVED, ..) => Said::Unreadable,
+        (CHECKPOINT | SEALED, ..) => serde_json::from_slice(line)
+            .map_or(Said::Unreadable, |checkpoint| Said::Checkpoint(Box::new(checkpoint))),
+        _ => Said::Other,
+    }
+}
+
+/// What was read of a journal.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) identity: Option<Identity>,
+    pub(super) place: Place,
+    pub(super) sealed: bool,
+    pub(super) known: BTreeMap<TopicPartition, Known>,
+    /// What came before the segment.
+    pub(super) before: Place,
+    last: Option<TopicPartition>,
+}
+
+/// The first line that does not follow, and where it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) line: u64,
+    pub(super) start: u64,
+}
+
+impl Reading {
+    /// Reads a segment from its first line on; `progress` learns of every line's end, in bytes.
+    ///
+    /// # Errors
+    /// What reading says; the first line that does not follow is a value.
+    pub(super) fn read(
+        &mut self,
+        input: impl Read + Send,
+        mut progress: impl FnMut(u64),
+    ) -> io::Result<Result<Scanned, Fault>> {
+        let mut chain = Chain::START;
+        let ended = scan(input, said, |line| {
+            progress(line.start + line.len);
+            if self.fold(&mut chain, &line) {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(Fault { line: line.number, start: line.start })
+            }
+        })?;
+        self.place.head = chain.head();
+        Ok(match ended {
+            ControlFlow::Continue(scanned) => Ok(scanned),
+            ControlFlow::Break(fault) => Err(fault),
+        })
+    }
+
+    /// Takes a line in; false when it does not follow from the one before.
+    fn fold(&mut self, chain: &mut Chain, line: &Line<Said>) -> bool {
+        if line.number == 1 {
+            // A segment begins with a checkpoint, which says what came before it.
+            let Said::Checkpoint(first) = &line.value else { return false };
+            let Some(head) = read_hex(first.head.as_bytes()) else { return false };
+            if first.segment <= 1 && head != Chain::START.head() {
+                return false;
+            }
+            *chain = Chain::at(head);
+            self.place = Place { segment: first.segment, lines: first.lines, head };
+            self.before = self.place;
+        }
+        let before = chain.head();
+        let Some(link) = line.link else { return false };
+        if chain.push(&link.digest) != link.claimed {
+            return false;
+        }
+        self.place.lines += 1;
+        match &line.value {
+            Said::Unreadable => false,
+            Said::Other => true,
+            Said::Outcome(partition, offset, topic) => {
+                self.partition(topic, *partition).outcomes.insert(*offset);
+                true
+            }
+            Said::Checkpoint(checkpoint) => {
+                self.take(checkpoint);
+                read_hex(checkpoint.head.as_bytes()) == Some(before)
+                    && checkpoint.lines + 1 == self.place.lines
+            }
+        }
+    }
+
+    fn partition(&mut self, topic: &Arc<str>, partition: i32) -> &mut Known {
+        let same = self.last.as_ref().is_some_and(|at| at.partition == partition && at.topic == *topic);
+        if !same {
+            self.last = Some(TopicPartition { topic: Arc::clone(topic), partition });
+        }
+        let at = self.last.clone().unwrap_or_else(|| TopicPartition { topic: Arc::clone(topic), partition });
+        self.known.entry(at).or_default()
+    }
+
+    pub(super) fn take(&mut self, checkpoint: &Checkpoint) {
+        self.sealed = checkpoint.event_type == SEALED;
+        self.identity =
+            Some(Identity { file_id: checkpoint.file_id, consumer_group: checkpoint.consumer_group.clone() });
+        for state in &checkpoint.partitions {
+            let at = TopicPartition::new(state.topic.as_str(), state.partition);
+            self.known.entry(at).or_default().take(state);
+        }
+    }
+}
