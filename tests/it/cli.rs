@@ -109,7 +109,6 @@ fn what_is_not_built_says_so() {
         ("dlq", &["apply", "plan.json", "--rate", "5", "--yes"]),
         ("dlq", &["replay", "ID", "--set", "/customer_info/email=a@b.example", "--yes"]),
         ("dlq", &["status", "plan.json", "--json"]),
-        ("audit", &["verify", "tracker.events"]),
         ("audit", &["prove", "tracker.events", "--json"]),
     ] {
         let Some((_, path)) = binaries().into_iter().find(|(name, _)| *name == role) else { continue };
@@ -238,7 +237,7 @@ mod tracker {
             let server = format!("127.0.0.1:{}", closed_port());
             let mut child = waiting_tracker(&dir).args(["-b", &server]).spawn().expect("the program starts");
             let mut stderr = BufReader::new(child.stderr.take().expect("piped")).lines();
-            assert!(stderr.next().expect("a line").expect("text").contains("Kafka does not answer yet"));
+            assert!(stderr.any(|line| line.expect("text").contains("Kafka does not answer yet")));
             for signal in signals {
                 send(&child, signal);
             }

@@ -83,9 +83,11 @@ impl Running {
         });
     }
 
-    /// How many whole lines its audit log has.
+    /// How many outcomes its audit log has, in whole lines.
     pub fn lines(&self) -> usize {
-        self.text("events").bytes().filter(|byte| *byte == b'\n').count()
+        let text = self.text("events");
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.filter(|line| line.contains("\"event_type\":\"message.received\"")).count()
     }
 
     pub fn wait_lines(&self, count: usize) {
