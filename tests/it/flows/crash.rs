@@ -30,9 +30,13 @@ fn a_killed_tracker_loses_nothing_and_its_log_goes_on() {
     let counts = audit.counts();
     assert_eq!(counts.len(), ORDERS + 1, "records without an outcome");
     assert_eq!(audit.count(Outcome::DeadLettered), 1);
-    // Each crash may repeat what was on disk but not committed yet; a whole pass over the topic it may not.
     let repeated: usize = counts.values().map(|count| count - 1).sum();
-    assert!(repeated < ORDERS, "{repeated} outcomes are repeated");
+    if world.is_real {
+        assert_eq!(repeated, 0, "outcomes that the log had already are repeated");
+    } else {
+        // The embedded broker does not tell a topic's id, without which the log's outcomes cannot be relied on.
+        assert!(repeated < ORDERS, "{repeated} outcomes are repeated");
+    }
     assert_eq!(world.committed(), world.ends());
 }
 
