@@ -1,10 +1,13 @@
 //! The delivery target: one POST for each order, over connections that are kept. Says of each answer which category of
 //! failure it is; retries and time limits are the handler's.
 
+use std::time::{Duration, Instant};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Collected, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
@@ -26,8 +29,12 @@ type Connector = HttpConnector;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How much of an answer is read; a longer one costs its connection.
 const ANSWER_LIMIT: usize = 64 * 1024;
+/// How long an answer's body is waited for, at most; a later one costs its connection.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// How much of a refusing answer goes into the error message.
 const QUOTE_CHARS: usize = 200;
+/// How much of an answer is kept for that.
+const QUOTE_BYTES: usize = 4096;
 
 /// Posts orders to one URL.
 #[derive(Debug)]
@@ -35,6 +42,8 @@ pub(super) struct Target {
     client: Client<Connector, Full<Bytes>>,
     uri: Uri,
     authorization: Option<HeaderValue>,
+    /// How long the caller waits for an attempt.
+    attempt_timeout: Duration,
 }
 
 impl Target {
@@ -42,7 +51,10 @@ impl Target {
     ///
     /// # Errors
     /// [`PipelineError::Target`] when the address is no URL.
-    pub(super) fn from_settings(target: &DeliverTarget) -> Result<Self, PipelineError> {
+    pub(super) fn from_settings(
+        target: &DeliverTarget,
+        attempt_timeout: Duration,
+    ) -> Result<Self, PipelineError> {
         let uri =
             target.url.parse().map_err(|source| PipelineError::Target { url: target.url.clone(), source })?;
         let authorization = target.credentials.as_ref().and_then(|credentials| {
@@ -51,10 +63,10 @@ impl Target {
             value.set_sensitive(true);
             Some(value)
         });
-        Ok(Self::new(uri, authorization))
+        Ok(Self::new(uri, authorization, attempt_timeout))
     }
 
-    fn new(uri: Uri, authorization: Option<HeaderValue>) -> Self {
+    fn new(uri: Uri, authorization: Option<HeaderValue>, attempt_timeout: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.enforce_http(false);
@@ -62,16 +74,18 @@ impl Target {
         let connector = hyper_tls::HttpsConnector::new_with_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(std::time::Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_secs(60))
             .build(connector);
-        Self { client, uri, authorization }
+        Self { client, uri, authorization, attempt_timeout }
     }
 
-    /// One attempt: the record's payload as the body of one POST.
+    /// One attempt: the record's payload as the body of one POST. The answer's status decides: a body that is late,
+    /// long or broken changes nothing.
     ///
     /// # Errors
     /// The failure with its category: what the target's status says, or that it could not be reached.
     pub(super) async fn post(&self, record: &Record) -> Result<(), Failure> {
+        let begun = Instant::now();
         let key = format!("{}/{}/{}", record.topic, record.partition, record.offset);
         let mut request = Request::builder()
             .method(Method::POST)
@@ -90,13 +104,14 @@ impl Target {
             .await
             .map_err(|e| Failure::caused_by(Category::Processing, "reach the delivery target", e))?;
         let status = answer.status();
-        // The whole answer is read so that the connection can be used again.
-        let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await.map(Collected::to_bytes);
+        // Within the attempt's own time, or the caller would not learn the status.
+        let left = self.attempt_timeout.saturating_sub(begun.elapsed());
+        let patience = ANSWER_PATIENCE.min(self.attempt_timeout / 4).min(left / 2);
+        let body = beginning_of(answer.into_body(), patience).await;
         match category_of(status) {
             None => Ok(()),
             Some(category) => {
-                let quoted = body.unwrap_or_default();
-                let quoted = String::from_utf8_lossy(&quoted);
+                let quoted = String::from_utf8_lossy(&body);
                 let quoted = safe_short(quoted.trim(), QUOTE_CHARS);
                 let message = if quoted.is_empty() {
                     format!("the delivery target answered {status}")
@@ -107,6 +122,27 @@ impl Target {
             }
         }
     }
+}
+
+/// The first bytes of a body. The whole of it is read, so that the connection can be used again, unless it is too long or
+/// takes longer than `patience`: dropped unread, it closes its connection.
+async fn beginning_of(mut body: Incoming, patience: Duration) -> Vec<u8> {
+    let mut beginning = Vec::new();
+    let mut length = 0;
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let data = frame.data_ref().map_or(&[][..], |data| data);
+            let room = QUOTE_BYTES.saturating_sub(beginning.len());
+            beginning.extend_from_slice(&data[..data.len().min(room)]);
+            length += data.len();
+            if length > ANSWER_LIMIT {
+                break;
+            }
+        }
+    };
+    // Late or not, what has come is what there is.
+    drop(tokio::time::timeout(patience, read).await);
+    beginning
 }
 
 /// What a status means; `None` is success.
@@ -123,7 +159,73 @@ fn category_of(status: StatusCode) -> Option<Category> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
     use super::*;
+
+    const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// A server that answers each connection with these bytes, then goes on with `drip` for ever.
+    fn server(head: &'static str, drip: &'static str) -> Target {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let uri = format!("http://{}/", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                std::thread::spawn(move || {
+                    let mut request = [0; 4096];
+                    drop(stream.read(&mut request));
+                    let mut alive = stream.write_all(head.as_bytes()).is_ok();
+                    while alive {
+                        std::thread::sleep(Duration::from_millis(5));
+                        alive = drip.is_empty() || stream.write_all(drip.as_bytes()).is_ok();
+                    }
+                });
+            }
+        });
+        Target::new(uri.parse().expect("a URL"), None, ATTEMPT_TIMEOUT)
+    }
+
+    async fn post(target: &Target) -> Result<(), Failure> {
+        let record = Record {
+            topic: Arc::from("orders"),
+            partition: 0,
+            offset: 1,
+            timestamp: None,
+            key: None,
+            value: Some(Bytes::from_static(b"{}")),
+            headers: Vec::new(),
+        };
+        let attempt = tokio::time::timeout(ATTEMPT_TIMEOUT, target.post(&record));
+        attempt.await.expect("an answer within the attempt's time")
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_end_changes_nothing() {
+        for (head, drip) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", ""),
+            ("HTTP/1.1 202 Accepted\r\ntransfer-encoding: chunked\r\n\r\n", "1\r\nx\r\n"),
+            ("HTTP/1.1 201 Created\r\ncontent-length: 10000000\r\n\r\n", "x"),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "no length\r\n"),
+        ] {
+            post(&server(head, drip)).await.expect(head);
+        }
+        let target = server("HTTP/1.1 422 No\r\ncontent-length: 100000\r\n\r\nno stock\n", " ");
+        let failure = post(&target).await.expect_err("refused");
+        assert_eq!(failure.category(), Category::Validation);
+        assert!(failure.to_string().ends_with(": no stock"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_is_not_read_to_its_end() {
+        let drip: &'static str = Box::leak("x".repeat(1 << 16).into_boxed_str());
+        let target = server("HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n", drip);
+        let begun = Instant::now();
+        post(&target).await.expect("accepted");
+        assert!(begun.elapsed() < ATTEMPT_TIMEOUT / 4, "{:?}", begun.elapsed());
+    }
 
     #[test]
     fn statuses_have_the_documented_categories() {

@@ -156,7 +156,9 @@ pub fn run(
     drop(admin);
 
     let handler = Arc::new(handler(settings, &topics)?);
-    let target = settings.deliver_to.as_ref().map(Target::from_settings).transpose()?;
+    let attempt_timeout = settings.retry.attempt_timeout;
+    let target = settings.deliver_to.as_ref().map(|target| Target::from_settings(target, attempt_timeout));
+    let target = target.transpose()?;
     let guard = settings.outage_guard.then(|| Guard::new(GuardConfig::default()));
     let judge = Judge {
         limits: DecodeLimits { max_message_bytes: settings.max_message_bytes },
