@@ -86,6 +86,15 @@ pub enum AuditError {
         /// The file.
         path: PathBuf,
     },
+    /// The writer's thread is gone without a word: a defect of this program.
+    #[error(
+        "the writer of the audit log {path} ended by a panic; nothing after its last confirmed line is committed",
+        path = path.display()
+    )]
+    WriterGone {
+        /// The file.
+        path: PathBuf,
+    },
     /// A sync failed: what is on disk is unknown, so nothing more may be written or committed.
     #[error("sync {path}; nothing after its last confirmed line is committed, restart the tracker on a sound disk", path = path.display())]
     Sync {

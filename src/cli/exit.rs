@@ -148,7 +148,12 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
         | PipelineError::BeyondEnd { .. }
         | PipelineError::TopicReplaced { .. }
         | PipelineError::RolledBack { .. } => Exit::Integrity,
-        PipelineError::Audit(AuditError::Io { .. } | AuditError::NoRoom { .. } | AuditError::Sync { .. })
+        PipelineError::Audit(
+            AuditError::Io { .. }
+            | AuditError::NoRoom { .. }
+            | AuditError::WriterGone { .. }
+            | AuditError::Sync { .. },
+        )
         | PipelineError::Crashed { .. }
         | PipelineError::Listen { .. } => Exit::Failure,
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -269,9 +269,9 @@ impl<'s> Tracker<'s> {
         let deadline = Instant::now() + FULL_WAIT;
         while !self.has_room(number) {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.completions.recv_timeout(left) {
-                Ok(completion) => self.take(completion)?,
-                Err(_) => break,
+            match self.next_completion(left)? {
+                Some(completion) => self.take(completion)?,
+                None => break,
             }
         }
         if !self.has_room(number)
@@ -303,10 +303,16 @@ impl<'s> Tracker<'s> {
     // What the journal says
 
     fn take_completions(&mut self) -> Result<(), PipelineError> {
-        while let Ok(completion) = self.completions.try_recv() {
+        while let Some(completion) = self.next_completion(Duration::ZERO)? {
             self.take(completion)?;
         }
         Ok(())
+    }
+
+    fn next_completion(&self, patience: Duration) -> Result<Option<Completion>, PipelineError> {
+        let path = &self.settings.events_file;
+        next_of(&self.completions, patience)
+            .map_err(|Gone| AuditError::WriterGone { path: path.clone() }.into())
     }
 
     fn take(&mut self, completion: Completion) -> Result<(), PipelineError> {
@@ -675,5 +681,34 @@ impl<'s> Tracker<'s> {
             dead_lettered_per_s = rate(now.dead_lettered_total(), before.dead_lettered_total()),
             "metrics"
         );
+    }
+}
+
+/// The other end of a channel is gone, and has not said why.
+#[derive(Debug, PartialEq, Eq)]
+struct Gone;
+
+/// What comes in time, if anything. A sender that is gone is not one that has nothing to say.
+fn next_of<T>(receiver: &Receiver<T>, patience: Duration) -> Result<Option<T>, Gone> {
+    match receiver.recv_timeout(patience) {
+        Ok(next) => Ok(Some(next)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => Err(Gone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_that_is_gone_is_told_from_one_that_is_silent() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        assert_eq!(next_of(&receiver, Duration::ZERO), Ok(None));
+        sender.send(1).expect("sent");
+        drop(sender);
+        // What it said before comes first.
+        assert_eq!(next_of(&receiver, Duration::ZERO), Ok(Some(1)));
+        assert_eq!(next_of(&receiver, Duration::ZERO), Err(Gone));
     }
 }
