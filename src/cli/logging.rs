@@ -14,7 +14,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{Common, output};
+use super::{Common, output, panics};
 use crate::config::ConfigError;
 use crate::models::safe_text;
 use event::Fields;
@@ -46,7 +46,7 @@ impl Drop for Logs {
     }
 }
 
-/// Starts logging to the standard error, and to the health log if one is named.
+/// Starts logging to the standard error, and to the health log if one is named. From then on panics are logged too.
 ///
 /// # Errors
 /// [`ConfigError::OpenFile`] when the health log cannot be opened, [`ConfigError::Value`] for an unusable `RUST_LOG`.
@@ -67,6 +67,7 @@ pub fn init(common: &Common, health_log: Option<&Path>) -> Result<Logs, ConfigEr
     let subscriber = tracing_subscriber::registry().with(layer).with(stderr.with_filter(filter(common)?));
     // A test that has its own subscriber keeps it.
     drop(tracing::subscriber::set_global_default(subscriber));
+    panics::install();
     Ok(Logs { health, stderr: Some(guard) })
 }
 

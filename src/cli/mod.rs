@@ -5,6 +5,7 @@ mod common;
 mod exit;
 pub mod logging;
 pub mod output;
+mod panics;
 pub mod roles;
 mod run;
 pub mod signals;
