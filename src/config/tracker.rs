@@ -153,15 +153,26 @@ pub struct RetrySettings {
 }
 
 /// Where valid orders are posted to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DeliverTarget {
-    /// The address, without credentials: it may be shown.
+    /// The address, without credentials. Its query may hold a secret all the same: [`DeliverTarget::shown`] is for people.
     pub url: String,
     /// `user:password` of the address, as it was written (percent-encoded), if there was one.
     pub credentials: Option<Secret>,
 }
 
+impl std::fmt::Debug for DeliverTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeliverTarget").field("shown", &self.shown()).finish_non_exhaustive()
+    }
+}
+
 impl DeliverTarget {
+    /// The address as it may be shown: scheme, host and path.
+    pub fn shown(&self) -> &str {
+        self.url.split('?').next().unwrap_or_default()
+    }
+
     /// # Errors
     /// [`ConfigError::Value`] for what is no http address; the message shows no credentials.
     fn parse(text: &str) -> Result<Self, ConfigError> {

@@ -55,8 +55,10 @@ impl Target {
         target: &DeliverTarget,
         attempt_timeout: Duration,
     ) -> Result<Self, PipelineError> {
-        let uri =
-            target.url.parse().map_err(|source| PipelineError::Target { url: target.url.clone(), source })?;
+        let uri = target
+            .url
+            .parse()
+            .map_err(|source| PipelineError::Target { url: target.shown().to_owned(), source })?;
         let authorization = target.credentials.as_ref().and_then(|credentials| {
             let plain: Vec<u8> = percent_decode_str(credentials.expose()).collect();
             let mut value = HeaderValue::from_str(&format!("Basic {}", BASE64.encode(plain))).ok()?;

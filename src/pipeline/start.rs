@@ -22,7 +22,7 @@ use super::probe::{self, Pulse};
 use super::stats::Stats;
 use super::tracker::Tracker;
 use crate::audit::{AuditError, AuditWriter, Journal, OffsetSet, WriterOptions};
-use crate::config::TrackerSettings;
+use crate::config::{DeliverTarget, TrackerSettings};
 use crate::dlq::{Handler, HandlerConfig, KafkaSink, KafkaSinkConfig, RetryPolicy};
 use crate::kafka::{
     Admin, Consumer, ConsumerOptions, KafkaError, TopicInfo, TopicSpec, wait_until_reachable,
@@ -104,7 +104,7 @@ pub enum PipelineError {
     /// The delivery target's address is none.
     #[error("--deliver-to {url} is not a URL")]
     Target {
-        /// What was given.
+        /// What was given, as it may be shown.
         url: String,
         /// Why not.
         #[source]
@@ -195,7 +195,7 @@ pub fn run(
         dlq_topic = settings.dlq_topic,
         partitions = topics.source.partitions,
         events_file = %settings.events_file.display(),
-        deliver_to = settings.deliver_to.as_ref().map(|target| target.url.as_str()),
+        deliver_to = settings.deliver_to.as_ref().map(DeliverTarget::shown),
         "started"
     );
     let ended =

@@ -124,6 +124,19 @@ fn settings_that_contradict_each_other_are_named_with_their_values() {
 }
 
 #[test]
+fn a_delivery_target_is_shown_without_its_query() {
+    for (text, shown) in [
+        ("http://u:secret@localhost:8080/orders?api_key=secret&x=/a", "http://localhost:8080/orders"),
+        ("http://h?secret", "http://h/"),
+        ("http://h/a/b", "http://h/a/b"),
+    ] {
+        let target = DeliverTarget::parse(text).expect(text);
+        assert_eq!(target.shown(), shown);
+        assert!(!format!("{target:?}").contains("secret"), "{target:?}");
+    }
+}
+
+#[test]
 fn a_delivery_target_hides_its_credentials() {
     for (text, url) in [
         ("http://localhost:8080/orders?x=1", "http://localhost:8080/orders?x=1"),
