@@ -44,6 +44,8 @@ pub struct Lines {
     pub(super) bytes: Vec<u8>,
     pub(super) entries: Vec<Entry>,
     pub(super) offsets: Vec<i64>,
+    /// The end of the dead letter partition, as far as the letters of these lines tell.
+    pub(super) letters_end: Option<i64>,
 }
 
 /// A line's own digest and where its hash belongs.
@@ -59,6 +61,9 @@ impl Lines {
         self.bytes.reserve(judged.record.payload().len() * 5 / 2 + 512);
         self.push_with(|out| write_fields(out, group, now, judged));
         self.offsets.push(judged.record.offset);
+        if let Verdict::DeadLettered(buried) = &judged.verdict {
+            self.letters_end = self.letters_end.max(Some(buried.receipt.offset() + 1));
+        }
     }
 
     /// Adds a line whose own bytes `write` appends.

@@ -137,12 +137,18 @@ impl Scope {
 pub struct Durable {
     scope: Scope,
     offsets: Vec<i64>,
+    letters_end: Option<i64>,
 }
 
 impl Durable {
     /// Whose outcomes they are.
     pub fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// The end of the dead letter partition, as far as the dead letters among them tell.
+    pub fn letters_end(&self) -> Option<i64> {
+        self.letters_end
     }
 
     /// The offsets of the records.
@@ -331,7 +337,8 @@ impl<R: Fn(Completion)> Writer<R> {
             let at = TopicPartition { topic: Arc::clone(&self.options.topic), partition: scope.partition };
             self.journal.known.entry(at).or_default().outcomes.insert_all(&lines.offsets);
             self.count(lines.entries.len());
-            (self.report)(Completion::Durable(Durable { scope, offsets: lines.offsets }));
+            let Lines { offsets, letters_end, .. } = lines;
+            (self.report)(Completion::Durable(Durable { scope, offsets, letters_end }));
         }
         // The emptied list keeps its room.
         self.group = group;

@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
 use super::client::{LoggingContext, client_config, log_client_line};
-use super::native::{EventQueue, NativeEvent};
+use super::native::{EventQueue, NativeEvent, metadata_of};
 use crate::config::KafkaSettings;
 use crate::record::{Record, TopicPartition};
 
@@ -51,6 +51,28 @@ pub struct CommitReport {
     pub offsets: Vec<(TopicPartition, i64)>,
     /// Why it failed, if it did.
     pub error: Option<String>,
+}
+
+/// What a group has committed in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupOffset {
+    /// The partition.
+    pub at: TopicPartition,
+    /// The offset; `None` where the group never committed.
+    pub offset: Option<i64>,
+    /// What was committed beside it.
+    pub metadata: String,
+}
+
+/// An offset to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The partition.
+    pub at: TopicPartition,
+    /// The offset of the next record to read.
+    pub offset: i64,
+    /// A text to keep beside it.
+    pub metadata: String,
 }
 
 /// Where to start reading a partition.
@@ -224,7 +246,7 @@ impl Consumer {
         &self,
         partitions: &[TopicPartition],
         timeout: Duration,
-    ) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaError> {
+    ) -> Result<Vec<GroupOffset>, KafkaError> {
         let answer = self
             .inner
             .committed_offsets(list_of(partitions), timeout)
@@ -232,13 +254,14 @@ impl Consumer {
         answer
             .elements()
             .iter()
-            .map(|e| {
+            .zip(metadata_of(&answer))
+            .map(|(e, metadata)| {
                 e.error().map_err(|e| KafkaError::request("read the group's committed offsets", e))?;
                 let offset = match e.offset() {
                     Offset::Offset(offset) => Some(offset),
                     _ => None,
                 };
-                Ok((TopicPartition::new(e.topic(), e.partition()), offset))
+                Ok(GroupOffset { at: TopicPartition::new(e.topic(), e.partition()), offset, metadata })
             })
             .collect()
     }
@@ -262,7 +285,7 @@ impl Consumer {
     ///
     /// # Errors
     /// [`KafkaError::Request`] when the client does not even take the request.
-    pub fn commit_async(&self, offsets: &[(TopicPartition, i64)]) -> Result<(), KafkaError> {
+    pub fn commit_async(&self, offsets: &[Commit]) -> Result<(), KafkaError> {
         match self.queue.commit(self.inner.client().native_ptr(), &offsets_list(offsets)?) {
             RDKafkaErrorCode::NoError => Ok(()),
             code => Err(KafkaError::request("commit offsets", ClientError::ConsumerCommit(code))),
@@ -274,11 +297,7 @@ impl Consumer {
     ///
     /// # Errors
     /// [`KafkaError::Request`] with the broker's answer, or when there was none in time.
-    pub fn commit_sync(
-        &self,
-        offsets: &[(TopicPartition, i64)],
-        timeout: Duration,
-    ) -> Result<(), KafkaError> {
+    pub fn commit_sync(&self, offsets: &[Commit], timeout: Duration) -> Result<(), KafkaError> {
         let list = offsets_list(offsets)?;
         let client = Arc::clone(&self.inner);
         let answer = on_own_thread(timeout, move || client.commit(&list, CommitMode::Sync));
@@ -317,11 +336,14 @@ fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {
     list
 }
 
-fn offsets_list(offsets: &[(TopicPartition, i64)]) -> Result<TopicPartitionList, KafkaError> {
+fn offsets_list(offsets: &[Commit]) -> Result<TopicPartitionList, KafkaError> {
     let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for (at, offset) in offsets {
-        list.add_partition_offset(&at.topic, at.partition, Offset::Offset(*offset))
+    for Commit { at, offset, metadata } in offsets {
+        let mut element = list.add_partition(&at.topic, at.partition);
+        element
+            .set_offset(Offset::Offset(*offset))
             .map_err(|e| KafkaError::request(format!("commit {at} at {offset}"), e))?;
+        element.set_metadata(metadata);
     }
     Ok(list)
 }

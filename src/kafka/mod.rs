@@ -13,7 +13,7 @@ mod reader;
 
 pub use admin::{Admin, TopicInfo, TopicSpec};
 pub use client::wait_until_reachable;
-pub use consumer::{CommitReport, Consumer, ConsumerOptions, Event, Position};
+pub use consumer::{Commit, CommitReport, Consumer, ConsumerOptions, Event, GroupOffset, Position};
 pub use error::KafkaError;
 pub use producer::{Delivered, Delivery, Outgoing, Producer, ProducerOptions, SendError};
 pub use reader::Reader;

@@ -279,6 +279,20 @@ unsafe fn text<'a>(data: *const c_char) -> std::borrow::Cow<'a, str> {
     unsafe { CStr::from_ptr(data) }.to_string_lossy()
 }
 
+/// The metadata of each element of a list, in its order: whatever a member of the group has written there.
+pub(super) fn metadata_of(list: &TopicPartitionList) -> Vec<String> {
+    // SAFETY: the list is live and has `cnt` elements, each with `metadata_size` readable bytes, or none.
+    unsafe {
+        let Some(list) = list.ptr().as_ref() else { return Vec::new() };
+        let count = usize::try_from(list.cnt).unwrap_or(0);
+        let metadata = |element: &sys::rd_kafka_topic_partition_t| {
+            let found = bytes(element.metadata, element.metadata_size).unwrap_or_default();
+            String::from_utf8_lossy(&found).into_owned()
+        };
+        (0..count).map(|at| metadata(&*list.elems.add(at))).collect()
+    }
+}
+
 /// The id that a topic got when it was created: another topic of the same name has another one. `None` where the broker
 /// does not tell.
 pub(super) fn topic_id(client: *mut sys::rd_kafka_t, topic: &str, timeout: Duration) -> Option<String> {

@@ -46,6 +46,18 @@ impl Reader {
                 bootstrap_servers: settings.bootstrap_servers.clone(),
             });
         };
+        let mut ranges = Vec::new();
+        for partition in 0..info.partitions {
+            let (log_start, end) = admin.watermarks(topic, partition)?;
+            if end > log_start {
+                ranges.push((partition, log_start, end));
+            }
+        }
+        Self::of(settings, topic, &ranges)
+    }
+
+    /// Reads ranges of offsets: partition, first offset, end.
+    fn of(settings: &KafkaSettings, topic: &str, ranges: &[(i32, i64, i64)]) -> Result<Self, KafkaError> {
         let config = client_config(
             settings,
             &[
@@ -67,16 +79,29 @@ impl Reader {
         })?;
         let mut open = BTreeMap::new();
         let mut list = TopicPartitionList::new();
-        for partition in 0..info.partitions {
-            let (log_start, end) = admin.watermarks(topic, partition)?;
-            if end > log_start {
-                open.insert(partition, end);
-                list.add_partition_offset(topic, partition, Offset::Offset(log_start))
-                    .map_err(|e| KafkaError::request(format!("read {topic}/{partition}"), e))?;
-            }
+        for (partition, first, end) in ranges {
+            open.insert(*partition, *end);
+            list.add_partition_offset(topic, *partition, Offset::Offset(*first))
+                .map_err(|e| KafkaError::request(format!("read {topic}/{partition}"), e))?;
         }
         client.assign(&list).map_err(|e| KafkaError::request(format!("read {topic}"), e))?;
         Ok(Self { queue, _client: client, topic: topic.to_owned(), open })
+    }
+
+    /// Reads one partition from an offset on, or from its first record where that is later.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when a broker does not answer.
+    pub fn open_partition(
+        settings: &KafkaSettings,
+        topic: &str,
+        partition: i32,
+        from: i64,
+    ) -> Result<Self, KafkaError> {
+        let (log_start, end) = Admin::new(settings)?.watermarks(topic, partition)?;
+        let from = from.max(log_start);
+        let ranges = if from < end { vec![(partition, from, end)] } else { Vec::new() };
+        Self::of(settings, topic, &ranges)
     }
 
     /// The next record; `None` when every partition is read to its end.

@@ -27,6 +27,8 @@ pub(super) struct Shared {
     pub(super) stats: Arc<Stats>,
     pub(super) group: Arc<str>,
     pub(super) ordering: Ordering,
+    /// How many partitions the dead letter topic has.
+    pub(super) dlq_partitions: i32,
     /// The topic's id, where the broker tells it.
     pub(super) topic_id: Option<String>,
     /// Where the journal's heads go, if that topic can be had.
@@ -118,6 +120,9 @@ impl Part {
         let ours = durable.scope().epoch == self.scope.epoch;
         if ours {
             self.ledger.finished(durable.offsets());
+            if let Some(end) = durable.letters_end() {
+                self.ledger.letters_reach(end);
+            }
         }
         ours
     }

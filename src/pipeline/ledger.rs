@@ -16,6 +16,8 @@ pub struct Ledger {
     /// Everything below this was delivered, or is known to hold no record.
     delivered_to: Option<i64>,
     committed: Option<i64>,
+    /// How far the dead letter partition is known to reach.
+    letters_end: Option<i64>,
     /// Outcomes of an earlier assignment that were made durable but not committed: not to be repeated.
     settled: OffsetSet,
 }
@@ -25,6 +27,8 @@ struct Entry {
     offset: i64,
     bytes: usize,
     done: bool,
+    /// A dead letter of this record can only be at or above this offset of the dead letter partition.
+    letters_from: Option<i64>,
 }
 
 /// What to do with a record that was delivered.
@@ -49,6 +53,7 @@ impl Ledger {
 
     /// Notes a delivered record; offsets must rise.
     pub fn delivered(&mut self, offset: i64, bytes: usize) -> Admission {
+        let letters_from = self.letters_end;
         if self.delivered_to.is_some_and(|to| offset < to) {
             return Admission::Repeated;
         }
@@ -56,11 +61,11 @@ impl Ledger {
         self.first.get_or_insert(offset);
         if self.settled.contains(offset) {
             if !self.open.is_empty() {
-                self.open.push_back(Entry { offset, bytes: 0, done: true });
+                self.open.push_back(Entry { offset, bytes: 0, done: true, letters_from });
             }
             return Admission::AlreadySettled;
         }
-        self.open.push_back(Entry { offset, bytes, done: false });
+        self.open.push_back(Entry { offset, bytes, done: false, letters_from });
         self.bytes += bytes;
         Admission::Process
     }
@@ -68,6 +73,17 @@ impl Ledger {
     /// Notes that nothing below `offset` is still to come.
     pub fn end_of_partition(&mut self, offset: i64) {
         self.delivered_to = Some(self.delivered_to.map_or(offset, |to| to.max(offset)));
+    }
+
+    /// Notes how far the dead letter partition is known to reach.
+    pub fn letters_reach(&mut self, end: i64) {
+        self.letters_end = self.letters_end.max(Some(end));
+    }
+
+    /// Every dead letter of a record at or above the position is at or above this offset of the dead letter partition:
+    /// where to look for those that were published but not written down.
+    pub fn letters_from(&self) -> Option<i64> {
+        self.open.front().map_or(self.letters_end, |first| first.letters_from)
     }
 
     /// Notes durable outcomes. Offsets that are not open are ignored: an outcome counts once.
@@ -241,6 +257,24 @@ mod tests {
         let mut third = Ledger::new(None, second.into_settled());
         assert!([10, 11, 14, 15].iter().all(|offset| third.delivered(*offset, 10) == AlreadySettled));
         assert_eq!(third.to_commit(), Some(16));
+    }
+
+    #[test]
+    fn dead_letters_are_looked_for_from_where_the_first_open_record_was_delivered() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.letters_from(), None);
+        ledger.letters_reach(10);
+        assert_eq!(ledger.letters_from(), Some(10));
+        ledger.delivered(0, 1);
+        ledger.letters_reach(14);
+        ledger.delivered(1, 1);
+        ledger.letters_reach(12);
+        assert_eq!(ledger.letters_from(), Some(10));
+        ledger.finished(&[0]);
+        assert_eq!(ledger.letters_from(), Some(14));
+        ledger.letters_reach(20);
+        ledger.finished(&[1]);
+        assert_eq!(ledger.letters_from(), Some(20));
     }
 
     /// Delivered offsets with gaps, and an order in which they finish.

@@ -15,6 +15,7 @@ mod heads;
 mod intake;
 mod judge;
 mod ledger;
+mod letters;
 mod probe;
 mod start;
 mod stats;

@@ -179,6 +179,7 @@ pub fn run(
         stats: Arc::new(Stats::default()),
         group: Arc::from(settings.group.as_str()),
         ordering: settings.ordering,
+        dlq_partitions: topics.dlq.partitions.max(1),
         topic_id: topics.id,
         heads: topics.heads.then(|| Heads::new(&settings.kafka, &settings.group, runtime)).transpose()?,
     };

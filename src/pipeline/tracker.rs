@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::intake::{Part, Shared};
 use super::probe::Pulse;
 use super::stats::StatsSnapshot;
-use super::{Ledger, PipelineError};
-use crate::audit::{AuditError, Completion, OffsetSet, PartitionState, Reason};
+use super::{Ledger, PipelineError, letters};
+use crate::audit::{AuditError, Completion, Lines, OffsetSet, PartitionState, Reason, Scope};
 use crate::config::TrackerSettings;
 use crate::failure::{Category, chain_of};
-use crate::kafka::{CommitReport, Consumer, Event, KafkaError, Position};
+use crate::kafka::{Commit, CommitReport, Consumer, Event, GroupOffset, KafkaError, Position};
 use crate::record::TopicPartition;
 
 /// How many events are taken before the other duties have their turn.
@@ -38,6 +38,8 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the journal's last checkpoint may take.
 const LAST_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many missing lines are handed over together.
+const LINES_AT_ONCE: usize = 256;
 /// How often the journal gets a checkpoint, if it has grown.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the group is asked for offsets of partitions that others own, with `--exit-at-end`.
@@ -77,6 +79,19 @@ struct Assigning {
     next_try: Instant,
 }
 
+/// Where a partition is taken over.
+struct Takeover {
+    at: TopicPartition,
+    committed: Option<i64>,
+    /// The first record to read.
+    start: i64,
+    /// Where its dead letters go.
+    dlq_at: TopicPartition,
+    /// Where to look for dead letters without a line, if the group has noted it.
+    letters_from: Option<i64>,
+    letters_end: Option<i64>,
+}
+
 /// Partitions that are being given back.
 struct Revoking {
     partitions: Vec<TopicPartition>,
@@ -96,6 +111,12 @@ struct Commits {
 struct Reported {
     at: Instant,
     stats: StatsSnapshot,
+}
+
+/// What may be committed of a partition now, and where its dead letters are to be looked for after a crash.
+fn commit_of(part: &Part) -> Option<Commit> {
+    let metadata = letters::to_metadata(part.ledger.letters_from());
+    Some(Commit { at: part.at.clone(), offset: part.ledger.to_commit()?, metadata })
 }
 
 impl<'s> Tracker<'s> {
@@ -363,12 +384,26 @@ impl<'s> Tracker<'s> {
             }
             Err(error) => return Err(error),
         };
+        if self.write_missing(&positions)? {
+            // Their lines have to be on disk before these partitions are taken over.
+            self.assigning = Some(assigning);
+            return Ok(());
+        }
         let starts: Vec<_> = positions
             .iter()
-            .map(|(at, committed, _)| (at.clone(), committed.map_or(Position::Beginning, Position::At)))
+            .map(|new| (new.at.clone(), new.committed.map_or(Position::Beginning, Position::At)))
             .collect();
         self.consumer.assign(&starts)?;
-        for (at, committed, start) in positions {
+        let fresh: Vec<_> = positions
+            .iter()
+            .filter(|new| new.committed.is_none() && new.letters_end.is_some())
+            .map(|new| Commit {
+                at: new.at.clone(),
+                offset: new.start,
+                metadata: letters::to_metadata(new.letters_end),
+            })
+            .collect();
+        for Takeover { at, committed, start, letters_end, .. } in positions {
             self.epoch += 1;
             tracing::info!(partition = at.partition, committed_offset = committed, "took over {at}");
             let mut known = self.settled.remove(&at.partition).unwrap_or_default();
@@ -378,7 +413,10 @@ impl<'s> Tracker<'s> {
                 None if self.had_commits.remove(&at.partition) => known = OffsetSet::default(),
                 None => {}
             }
-            let ledger = Ledger::new(committed, known);
+            let mut ledger = Ledger::new(committed, known);
+            if let Some(end) = letters_end {
+                ledger.letters_reach(end);
+            }
             if ledger.known_outcomes() > 0 {
                 tracing::info!(
                     partition = at.partition,
@@ -388,9 +426,52 @@ impl<'s> Tracker<'s> {
             }
             self.parts.insert(at.partition, Part::start(at, self.epoch, start, ledger, &self.shared));
         }
-        // Before the first outcome the journal says which topic it is about.
+        // Before the first outcome the journal says which topic it is about, and a new group notes from where on its
+        // dead letters are.
         self.checkpoint(Reason::Assigned);
+        self.note_start(&fresh);
         Ok(())
+    }
+
+    /// Gives their lines to records whose dead letters were published just before a crash; says whether there were any.
+    fn write_missing(&mut self, positions: &[Takeover]) -> Result<bool, PipelineError> {
+        let mut wrote = false;
+        for new in positions {
+            let Some(from) = new.letters_from.filter(|from| Some(*from) < new.letters_end) else { continue };
+            let known = self.settled.entry(new.at.partition).or_default();
+            let tail = letters::Tail {
+                at: &new.at,
+                group: &self.settings.group,
+                start: new.start,
+                known,
+                dlq_topic: &self.settings.dlq_topic,
+                dlq_partition: new.dlq_at.partition,
+                from,
+            };
+            let missing = tail.without_outcome(&self.settings.kafka, &self.shared.judge.limits)?;
+            if missing.is_empty() {
+                continue;
+            }
+            tracing::warn!(
+                partition = new.at.partition,
+                records = missing.len() as u64,
+                "dead letters were published just before a crash: writing their lines, not processing them again",
+            );
+            self.epoch += 1;
+            let scope = Scope::new(new.at.partition, self.epoch);
+            for chunk in missing.chunks(LINES_AT_ONCE) {
+                let mut lines = Lines::default();
+                for judged in chunk {
+                    lines.push(&self.settings.group, jiff::Timestamp::now(), judged);
+                    self.shared.stats.count(judged);
+                }
+                self.shared.writer.append(&scope, lines);
+            }
+            self.leaving.insert((scope.partition, scope.epoch));
+            self.shared.writer.end(&scope);
+            wrote = true;
+        }
+        Ok(wrote)
     }
 
     // Where the journal stands
@@ -435,15 +516,13 @@ impl<'s> Tracker<'s> {
     }
 
     /// Where the group stands in these partitions, and where that lets them start. A position that the topic no longer holds is an alarm.
-    fn positions(
-        &self,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<(TopicPartition, Option<i64>, i64)>, PipelineError> {
+    fn positions(&self, partitions: &[TopicPartition]) -> Result<Vec<Takeover>, PipelineError> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
         let mut positions = Vec::with_capacity(partitions.len());
-        for (at, committed) in self.consumer.committed(partitions, COORDINATOR_TIMEOUT)? {
+        for group in self.consumer.committed(partitions, COORDINATOR_TIMEOUT)? {
+            let GroupOffset { at, offset: committed, metadata } = group;
             let (log_start, end) = self.consumer.watermarks(&at, COORDINATOR_TIMEOUT)?;
             let start = committed.unwrap_or(log_start);
             if start < log_start {
@@ -453,7 +532,22 @@ impl<'s> Tracker<'s> {
             if start > end {
                 return Err(PipelineError::BeyondEnd { partition: at.to_string(), committed: start, end });
             }
-            positions.push((at, committed, start));
+            let dlq_at = TopicPartition::new(
+                self.settings.dlq_topic.as_str(),
+                at.partition.rem_euclid(self.shared.dlq_partitions),
+            );
+            let letters_from = letters::from_metadata(&metadata);
+            let letters_end = match self.consumer.watermarks(&dlq_at, COORDINATOR_TIMEOUT) {
+                Ok((_, end)) => Some(end),
+                // Whether a record was dead-lettered already is not known, so it must not be processed yet.
+                Err(error) if letters_from.is_some() => return Err(error.into()),
+                // Good records do not wait for a topic that only bad ones need.
+                Err(error) => {
+                    tracing::warn!(error = chain_of(&error), "cannot see where dead letters go");
+                    None
+                }
+            };
+            positions.push(Takeover { at, committed, start, dlq_at, letters_from, letters_end });
         }
         Ok(positions)
     }
@@ -533,11 +627,7 @@ impl<'s> Tracker<'s> {
         if since < interval || (self.commits.unanswered && since < COMMIT_PATIENCE) {
             return;
         }
-        let offsets: Vec<_> = self
-            .parts
-            .values()
-            .filter_map(|part| Some((part.at.clone(), part.ledger.to_commit()?)))
-            .collect();
+        let offsets: Vec<_> = self.parts.values().filter_map(commit_of).collect();
         if offsets.is_empty() {
             return;
         }
@@ -545,6 +635,16 @@ impl<'s> Tracker<'s> {
         match self.consumer.commit_async(&offsets) {
             Ok(()) => self.commits.unanswered = true,
             Err(error) => tracing::warn!(error = chain_of(&error), "offsets not committed, trying again"),
+        }
+    }
+
+    /// The first commit of a group: nothing is done yet, and dead letters can only come from here on.
+    fn note_start(&self, commits: &[Commit]) {
+        if commits.is_empty() {
+            return;
+        }
+        if let Err(error) = self.consumer.commit_async(commits) {
+            tracing::warn!(error = chain_of(&error), "the group's start was not noted");
         }
     }
 
@@ -568,14 +668,14 @@ impl<'s> Tracker<'s> {
             .parts
             .iter()
             .filter(|(number, _)| numbers.contains(number))
-            .filter_map(|(_, part)| Some((part.at.clone(), part.ledger.to_commit()?)))
+            .filter_map(|(_, part)| commit_of(part))
             .collect();
         if offsets.is_empty() {
             return;
         }
         match self.consumer.commit_sync(&offsets, LAST_COMMIT_TIMEOUT) {
             Ok(()) => {
-                for (at, offset) in offsets {
+                for Commit { at, offset, .. } in offsets {
                     self.had_commits.insert(at.partition);
                     if let Some(part) = self.parts.get_mut(&at.partition) {
                         part.ledger.committed(offset);
@@ -632,7 +732,8 @@ impl<'s> Tracker<'s> {
             self.commits.others_asked = Some(Instant::now());
             match self.consumer.committed(&others, COORDINATOR_TIMEOUT) {
                 Ok(found) => {
-                    let found = found.into_iter().filter_map(|(at, offset)| Some((at.partition, offset?)));
+                    let found =
+                        found.into_iter().filter_map(|found| Some((found.at.partition, found.offset?)));
                     self.commits.others.extend(found);
                 }
                 Err(error) => {

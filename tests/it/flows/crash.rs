@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 
+use pubsub_kafka::dlq::{self, Handler, HandlerConfig, KafkaSink, KafkaSinkConfig};
+use pubsub_kafka::failure::{Category, Failure};
 use pubsub_kafka::models::{HealthEntry, Outcome};
+use pubsub_kafka::record::Record;
 
 use crate::support::{Answer, Target, World};
 
@@ -90,4 +93,36 @@ fn two_trackers_do_not_share_an_audit_log() {
     assert_eq!(second.ended_within(std::time::Duration::from_secs(60)), 2, "{}", second.stderr());
     assert!(second.stderr().contains("is in use by another tracker"), "{}", second.stderr());
     first.stop();
+}
+
+#[test]
+fn a_dead_letter_published_just_before_a_crash_gets_its_line_and_is_not_processed() {
+    let Some(world) = World::real("published", 1) else { return };
+    world.create(&world.dlq, 1, &[]);
+    world.send_orders(3);
+    // As a tracker leaves it that dies between the acknowledgement of a dead letter and its line: nothing is committed
+    // beyond the start, and the letter of offset 1 is there. The target that failed works again.
+    let source = world.read(&world.topic);
+    let payload = source[1].value.clone().expect("an order");
+    world.run(async {
+        let config =
+            KafkaSinkConfig { topic: world.dlq.clone(), partitions: 1, max_message_bytes: 1_000_000 };
+        let sink = KafkaSink::new(&world.settings(), config).expect("a sink");
+        let handler = Handler::new(HandlerConfig::new(world.group.as_str()), sink);
+        let record = Record::new(world.topic.as_str(), 0, 1).with_value(payload);
+        let refuse = |_| async { Err::<(), _>(Failure::new(Category::Validation, "422")) };
+        let outcome = handler.process_with_retry(&record, refuse).await.expect("acknowledged");
+        assert!(matches!(outcome, dlq::Outcome::DeadLettered(_)));
+    });
+    world.commit(0, 0, "dlq-from=0");
+
+    let audit = world.track_to_end("tracker", &[]);
+    let outcomes = audit.by_offset();
+    assert_eq!(outcomes.len(), 3);
+    let letter = outcomes[&(0, 1)];
+    assert_eq!((letter.outcome, letter.dlq_offset), (Outcome::DeadLettered, Some(0)));
+    assert_eq!(letter.failure_reason, Some(Category::Validation));
+    assert_eq!(audit.count(Outcome::Processed), 2);
+    assert_eq!(world.read(&world.dlq).len(), 1, "it was dead-lettered again");
+    assert_eq!(world.committed(), world.ends());
 }

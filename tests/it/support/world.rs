@@ -203,6 +203,26 @@ impl World {
 
     // Programs
 
+    /// Runs a future to its end.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Commits an offset for the group, as a member that is gone would have.
+    pub fn commit(&self, partition: i32, offset: i64, metadata: &str) {
+        use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+        let consumer: BaseConsumer = rdkafka::ClientConfig::new()
+            .set("bootstrap.servers", &self.servers)
+            .set("group.id", &self.group)
+            .create()
+            .expect("a consumer");
+        let mut list = rdkafka::TopicPartitionList::new();
+        let mut at = list.add_partition(&self.topic, partition);
+        at.set_offset(rdkafka::Offset::Offset(offset)).expect("an offset");
+        at.set_metadata(metadata);
+        consumer.commit(&list, CommitMode::Sync).expect("committed");
+    }
+
     pub fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
