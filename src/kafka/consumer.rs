@@ -210,6 +210,20 @@ impl Consumer {
         self.inner.resume(&list).map_err(|e| KafkaError::request("resume partitions", e))
     }
 
+    /// Reads a partition of ours from another position: after [`Event::OutOfRange`] the client does not go on by itself.
+    /// Not to be called while a rebalance is to be settled, because the client would take it for the answer.
+    ///
+    /// # Errors
+    /// [`KafkaError::Request`] when the client refuses.
+    pub fn start_again(&self, partition: &TopicPartition, position: Position) -> Result<(), KafkaError> {
+        // What is lost is about to be revoked, and an assignment would hide that.
+        if self.inner.assignment_lost() {
+            return Ok(());
+        }
+        self.unassign(std::slice::from_ref(partition))?;
+        self.assign(&[(partition.clone(), position)])
+    }
+
     /// Gives partitions back.
     ///
     /// # Errors

@@ -126,6 +126,11 @@ impl Ledger {
         self.committed
     }
 
+    /// Where the next record is read: behind what was delivered, or at the committed offset. `None` while there is neither.
+    pub fn reading_at(&self) -> Option<i64> {
+        self.delivered_to.or(self.committed)
+    }
+
     /// How many outcomes above the commit were known before the assignment began.
     pub fn known_outcomes(&self) -> u64 {
         self.settled.len()
@@ -177,6 +182,15 @@ mod tests {
     #[test]
     fn nothing_delivered_commits_nothing() {
         assert_eq!(Ledger::default().to_commit(), None);
+    }
+
+    #[test]
+    fn reading_goes_on_behind_what_was_delivered() {
+        assert_eq!(Ledger::default().reading_at(), None);
+        let mut ledger = Ledger::new(Some(5), OffsetSet::default());
+        assert_eq!(ledger.reading_at(), Some(5));
+        ledger.delivered(7, 10);
+        assert_eq!(ledger.reading_at(), Some(8));
     }
 
     #[test]

@@ -32,6 +32,8 @@ const FULL_WAIT: Duration = Duration::from_millis(50);
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before asking it again.
 const COORDINATOR_PAUSE: Duration = Duration::from_secs(1);
+/// How long a position that a broker refuses is left alone: most often its new leader learns of it meanwhile.
+const STRAY_PAUSE: Duration = Duration::from_millis(500);
 /// A commit that was not answered for this long is given up, and a new one is made.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last commit of a partition may take.
@@ -65,6 +67,8 @@ pub(super) struct Tracker<'s> {
     epoch: u64,
     assigning: Option<Assigning>,
     revoking: Option<Revoking>,
+    /// Partitions whose position a broker refused, and when to look at them.
+    strays: BTreeMap<i32, Instant>,
     commits: Commits,
     checkpointed: Instant,
     draining: Option<Instant>,
@@ -147,6 +151,7 @@ impl<'s> Tracker<'s> {
             epoch: 0,
             assigning: None,
             revoking: None,
+            strays: BTreeMap::new(),
             checkpointed: now,
             commits: Commits { last: now, unanswered: false, others: BTreeMap::new(), others_asked: None },
             draining: None,
@@ -196,6 +201,7 @@ impl<'s> Tracker<'s> {
             }
             self.settle_revocation()?;
             self.try_assign()?;
+            self.bring_back_strays()?;
             self.commit_if_due();
             self.checkpoint_if_due();
             self.resume_where_there_is_room()?;
@@ -249,9 +255,7 @@ impl<'s> Tracker<'s> {
             Event::Committed(report) => self.note_commit(&report),
             // The client does not take this one back when it was given up meanwhile.
             Event::OutOfRange(partition) => {
-                if let Some(part) = self.parts.get(&partition.partition) {
-                    return Err(self.out_of_range(part));
-                }
+                self.strays.insert(partition.partition, Instant::now() + STRAY_PAUSE);
             }
             Event::Fatal(error) => return Err(error.into()),
         }
@@ -524,44 +528,44 @@ impl<'s> Tracker<'s> {
         for group in self.consumer.committed(partitions, COORDINATOR_TIMEOUT)? {
             let GroupOffset { at, offset: committed, metadata } = group;
             let (log_start, end) = self.consumer.watermarks(&at, COORDINATOR_TIMEOUT)?;
-            let start = committed.unwrap_or(log_start);
-            if start < log_start {
-                let partition = at.to_string();
-                return Err(KafkaError::Gap { partition, committed: start, log_start }.into());
-            }
-            if start > end {
-                return Err(PipelineError::BeyondEnd { partition: at.to_string(), committed: start, end });
-            }
-            let dlq_at = TopicPartition::new(
-                self.settings.dlq_topic.as_str(),
-                at.partition.rem_euclid(self.shared.dlq_partitions),
-            );
-            let letters_from = letters::from_metadata(&metadata);
-            let letters_end = match self.consumer.watermarks(&dlq_at, COORDINATOR_TIMEOUT) {
-                Ok((_, end)) => Some(end),
-                // Whether a record was dead-lettered already is not known, so it must not be processed yet.
-                Err(error) if letters_from.is_some() => return Err(error.into()),
-                // Good records do not wait for a topic that only bad ones need.
-                Err(error) => {
-                    tracing::warn!(error = chain_of(&error), "cannot see where dead letters go");
-                    None
-                }
-            };
-            positions.push(Takeover { at, committed, start, dlq_at, letters_from, letters_end });
+            within(&at, committed, log_start, end)?;
+            positions.push((at, committed, committed.unwrap_or(log_start)));
         }
         Ok(positions)
     }
 
-    fn out_of_range(&self, part: &Part) -> PipelineError {
-        let position = part.ledger.position().or(part.ledger.committed_offset()).unwrap_or(0);
-        let partition = part.at.to_string();
-        match self.consumer.watermarks(&part.at, COORDINATOR_TIMEOUT) {
-            Ok((log_start, _)) if position < log_start => {
-                KafkaError::Gap { partition, committed: position, log_start }.into()
-            }
-            Ok((_, end)) => PipelineError::BeyondEnd { partition, committed: position, end },
-            Err(error) => error.into(),
+    /// Looks at the partitions whose position a broker refused. Where the position is gone for good that is an alarm; else
+    /// they are read on from it.
+    fn bring_back_strays(&mut self) -> Result<(), PipelineError> {
+        if self.draining.is_some() || self.assigning.is_some() || self.revoking.is_some() {
+            return Ok(());
         }
+        let now = Instant::now();
+        let due = self.strays.iter().find(|(_, at)| **at <= now).map(|(number, _)| *number);
+        let Some(number) = due else { return Ok(()) };
+        self.strays.remove(&number);
+        let Some(part) = self.parts.get_mut(&number) else { return Ok(()) };
+        let (log_start, end) = match self.consumer.watermarks(&part.at, COORDINATOR_TIMEOUT) {
+            Ok(bounds) => bounds,
+            Err(error) => {
+                tracing::warn!(error = chain_of(&error), "a position was refused: asking again");
+                self.strays.insert(number, Instant::now() + COORDINATOR_PAUSE);
+                return Ok(());
+            }
+        };
+        let at = part.ledger.reading_at();
+        let position = within(&part.at, at, log_start, end)?;
+        tracing::warn!(
+            partition = number,
+            position = at,
+            log_start,
+            end,
+            "a broker refused the position in {}, which the partition has: reading on from there",
+            part.at,
+        );
+        self.consumer.start_again(&part.at, position)?;
+        part.paused = false;
+        Ok(())
     }
 
     fn begin_revocation(&mut self, partitions: Vec<TopicPartition>, lost: bool) -> Result<(), PipelineError> {
@@ -603,6 +607,7 @@ impl<'s> Tracker<'s> {
 
     fn give_up(&mut self, partitions: &[TopicPartition]) {
         for part in partitions.iter().filter_map(|at| self.parts.remove(&at.partition)) {
+            self.strays.remove(&part.at.partition);
             let drained = part.is_drained();
             let (at, scope, known) = part.abandon();
             if !drained {
@@ -785,6 +790,26 @@ impl<'s> Tracker<'s> {
     }
 }
 
+/// Where to read a partition on from a position, if it is there. A group that has no position yet starts at what there is.
+fn within(
+    at: &TopicPartition,
+    position: Option<i64>,
+    log_start: i64,
+    end: i64,
+) -> Result<Position, PipelineError> {
+    let partition = || at.to_string();
+    match position {
+        None => Ok(Position::Beginning),
+        Some(committed) if committed < log_start => {
+            Err(KafkaError::Gap { partition: partition(), committed, log_start }.into())
+        }
+        Some(committed) if committed > end => {
+            Err(PipelineError::BeyondEnd { partition: partition(), committed, end })
+        }
+        Some(position) => Ok(Position::At(position)),
+    }
+}
+
 /// The other end of a channel is gone, and has not said why.
 #[derive(Debug, PartialEq, Eq)]
 struct Gone;
@@ -801,6 +826,27 @@ fn next_of<T>(receiver: &Receiver<T>, patience: Duration) -> Result<Option<T>, G
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_position_outside_of_its_partition_is_an_alarm() {
+        let at = TopicPartition::new("orders", 0);
+        for (position, expected) in [
+            (None, Position::Beginning),
+            (Some(5), Position::At(5)),
+            (Some(7), Position::At(7)),
+            (Some(9), Position::At(9)),
+        ] {
+            assert_eq!(within(&at, position, 5, 9).expect("within"), expected);
+        }
+        let below = within(&at, Some(4), 5, 9);
+        let gap = KafkaError::Gap { partition: "orders/0".to_owned(), committed: 4, log_start: 5 };
+        assert!(
+            matches!(&below, Err(PipelineError::Kafka(error)) if error.to_string() == gap.to_string()),
+            "{below:?}"
+        );
+        let beyond = within(&at, Some(10), 5, 9);
+        assert!(matches!(beyond, Err(PipelineError::BeyondEnd { committed: 10, end: 9, .. })), "{beyond:?}");
+    }
 
     #[test]
     fn a_sender_that_is_gone_is_told_from_one_that_is_silent() {

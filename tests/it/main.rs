@@ -16,6 +16,7 @@ mod flows {
     mod group;
     mod many_orders;
     mod other_client;
+    mod positions;
     mod shutdown;
     mod topic_ends;
 }

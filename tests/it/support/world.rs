@@ -121,6 +121,15 @@ impl World {
         }
     }
 
+    /// Deletes what is below `before` in a partition of the source topic, as retention does.
+    pub fn delete_records(&self, partition: i32, before: i64) {
+        let mut list = rdkafka::TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, rdkafka::Offset::Offset(before))
+            .expect("an offset");
+        let answer = self.runtime.block_on(self.admin().delete_records(&list, &AdminOptions::new()));
+        answer.expect("deleted").elements()[0].error().expect("deleted");
+    }
+
     /// A topic's settings, by Kafka's names.
     pub fn topic_config(&self, topic: &str) -> std::collections::HashMap<String, String> {
         let admin = Admin::new(&self.settings()).expect("an admin client");

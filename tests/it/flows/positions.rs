@@ -1,0 +1,54 @@
+//! Positions that the topic does not hold: an event, and the way back.
+
+use std::time::Duration;
+
+use pubsub_kafka::kafka::{Consumer, ConsumerOptions, Event, Position};
+
+use crate::support::{World, wait_for};
+
+fn consumer(world: &World) -> Consumer {
+    let options = ConsumerOptions {
+        group: world.group.clone(),
+        session_timeout: Duration::from_secs(10),
+        max_poll_interval: Duration::from_secs(60),
+        fetch_ahead_bytes: 1 << 20,
+    };
+    Consumer::new(&world.settings(), &options).expect("a consumer")
+}
+
+#[test]
+fn a_refused_position_is_told_and_reading_goes_on_from_another() {
+    let Some(world) = World::real("strays", 1) else { return };
+    world.send_orders(8);
+    world.delete_records(0, 5);
+    let mut consumer = consumer(&world);
+    consumer.subscribe(&world.topic).expect("subscribed");
+    let next = |what: &str, wanted: &dyn Fn(Event) -> Option<i64>, consumer: &mut Consumer| {
+        wait_for(what, 30, || consumer.poll(Duration::from_millis(50)).and_then(wanted))
+    };
+    let assigned = |event| match event {
+        Event::Assigned(partitions) => Some(i64::from(partitions[0].partition)),
+        _ => None,
+    };
+    next("the partition", &assigned, &mut consumer);
+    let at = pubsub_kafka::record::TopicPartition::new(world.topic.as_str(), 0);
+    consumer.assign(&[(at.clone(), Position::At(0))]).expect("assigned");
+    let refused = |event| match event {
+        Event::OutOfRange(at) => Some(i64::from(at.partition)),
+        Event::Record(record) => panic!("offset {} was read", record.offset),
+        _ => None,
+    };
+    let read = |event| match event {
+        Event::Record(record) => Some(record.offset),
+        _ => None,
+    };
+    next("the refusal", &refused, &mut consumer);
+    consumer.start_again(&at, Position::Beginning).expect("assigned");
+    for offset in 5..8 {
+        assert_eq!(next("a record", &read, &mut consumer), offset);
+    }
+    // While it is being read, too.
+    consumer.start_again(&at, Position::At(6)).expect("assigned");
+    assert_eq!(next("a record", &read, &mut consumer), 6);
+    assert!(consumer.close(Duration::from_secs(10)));
+}
