@@ -1,7 +1,7 @@
 //! Puts the tracker together: Kafka reached, topics there, journal open; then the poll thread runs on the caller's
 //! thread, and the workers on the runtime.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -270,25 +270,75 @@ async fn ensure_topics(settings: &TrackerSettings, admin: &Admin) -> Result<Topi
         config,
     };
     let dlq = admin.ensure(&spec, settings.create_topics).await?;
-    let dlq_max_message_bytes = max_message_bytes(&topic_config(admin, &settings.dlq_topic).await);
+    let dlq_config = topic_config(admin, &settings.dlq_topic).await;
+    for risk in risks(&dlq_config, &source_config) {
+        tracing::warn!(
+            topic = settings.dlq_topic,
+            "dead letters can be lost: {}={} {}; set it to {} with kafka-configs.sh --alter",
+            risk.setting,
+            risk.value,
+            risk.means,
+            risk.remedy,
+        );
+    }
+    let dlq_max_message_bytes = max_message_bytes(&dlq_config);
     let id = admin.topic_id(&settings.topic);
     let heads = heads::ensure_topic(admin, source.replication, settings.create_topics).await;
     Ok(Topics { source, dlq, dlq_max_message_bytes, id, heads })
 }
 
 /// A topic's settings; none where the broker does not tell (the embedded one cannot, others may forbid it).
-async fn topic_config(admin: &Admin, topic: &str) -> std::collections::HashMap<String, String> {
+async fn topic_config(admin: &Admin, topic: &str) -> TopicConfig {
     admin.topic_config(topic).await.unwrap_or_else(|error| {
         tracing::debug!(
             error = crate::failure::chain_of(&error),
             topic,
             "the topic's settings are not to be had"
         );
-        std::collections::HashMap::new()
+        TopicConfig::new()
     })
 }
 
-fn max_message_bytes(config: &std::collections::HashMap<String, String>) -> usize {
+/// A setting of the dead letter topic by which Kafka loses dead letters without a word.
+#[derive(Debug, PartialEq, Eq)]
+struct Risk<'a> {
+    setting: &'static str,
+    value: &'a str,
+    means: &'static str,
+    remedy: &'a str,
+}
+
+fn risks<'a>(dlq: &'a TopicConfig, source: &'a TopicConfig) -> Vec<Risk<'a>> {
+    let value = |setting| dlq.get(setting).map(String::as_str);
+    let policy = value("cleanup.policy").unwrap_or("delete");
+    let mut risks = Vec::new();
+    if policy.contains("compact") {
+        let means = "keeps only the last dead letter of each key, and refuses those without one";
+        risks.push(Risk { setting: "cleanup.policy", value: policy, means, remedy: "delete" });
+    }
+    for (setting, means) in [
+        ("retention.ms", "deletes them after that time"),
+        ("retention.bytes", "deletes them beyond that size"),
+    ] {
+        if let Some(limit) = value(setting).filter(|limit| *limit != "-1" && policy.contains("delete")) {
+            risks.push(Risk { setting, value: limit, means, remedy: "-1" });
+        }
+    }
+    let setting = "min.insync.replicas";
+    if let (Some(ours), Some(theirs)) = (value(setting), source.get(setting))
+        && let (Ok(few), Ok(wanted)) = (ours.parse::<u32>(), theirs.parse::<u32>())
+        && few < wanted
+    {
+        let means = "takes them with fewer replicas than the records that they replace";
+        risks.push(Risk { setting, value: ours, means, remedy: theirs });
+    }
+    risks
+}
+
+/// A topic's settings, by Kafka's names.
+type TopicConfig = HashMap<String, String>;
+
+fn max_message_bytes(config: &TopicConfig) -> usize {
     config.get("max.message.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(DEFAULT_MAX_MESSAGE_BYTES)
 }
 
@@ -327,4 +377,34 @@ fn handler(settings: &TrackerSettings, topics: &Topics) -> Result<Handler<KafkaS
     };
     let config = HandlerConfig::new(&*settings.group).with_retry(retry);
     Ok(Handler::new(config, sink).with_concurrency(settings.concurrency))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_topic_that_forgets_is_named_with_its_remedy() {
+        let config = |settings: &[(&str, &str)]| -> TopicConfig {
+            settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let sound = [("retention.ms", "-1"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
+        let source = config(&[("min.insync.replicas", "2"), ("retention.ms", "1000")]);
+        assert_eq!(risks(&config(&sound), &source), []);
+        // Where the broker does not tell, there is nothing to say.
+        assert_eq!(risks(&config(&[]), &config(&[])), []);
+        for (setting, value, remedy) in [
+            ("retention.ms", "604800000", "-1"),
+            ("retention.bytes", "1000000", "-1"),
+            ("cleanup.policy", "compact", "delete"),
+            ("cleanup.policy", "compact,delete", "delete"),
+            ("min.insync.replicas", "1", "2"),
+        ] {
+            let mut dlq = config(&sound);
+            dlq.insert(setting.to_owned(), value.to_owned());
+            let found = risks(&dlq, &source);
+            let [risk] = found.as_slice() else { panic!("{setting}={value}: {found:?}") };
+            assert_eq!((risk.setting, risk.value, risk.remedy), (setting, value, remedy));
+        }
+    }
 }
