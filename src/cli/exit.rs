@@ -193,6 +193,7 @@ fn kafka_exit(error: &crate::kafka::KafkaError) -> Exit {
         KafkaError::Config(_) => Exit::Usage,
         KafkaError::Gap { .. } => Exit::Integrity,
         KafkaError::UnknownTopic { .. }
+        | KafkaError::Topic { .. }
         | KafkaError::CreateTopic { .. }
         | KafkaError::Request { .. }
         | KafkaError::Fatal(_) => Exit::Failure,

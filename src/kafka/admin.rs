@@ -13,6 +13,8 @@ use crate::config::KafkaSettings;
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long to wait before a topic without a leader is asked for again.
+const LEADER_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is known of an existing topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,15 +70,34 @@ impl Admin {
     /// What is known of a topic; `None` when it does not exist.
     ///
     /// # Errors
-    /// [`KafkaError::Request`] when the metadata cannot be had.
+    /// [`KafkaError::Request`] when the metadata cannot be had, [`KafkaError::Topic`] when the broker does not let us see it.
     pub fn topic(&self, name: &str) -> Result<Option<TopicInfo>, KafkaError> {
-        let metadata = self
-            .metadata
-            .client()
-            .fetch_metadata(Some(name), REQUEST_TIMEOUT)
-            .map_err(|e| KafkaError::request(format!("read the metadata of topic {name}"), e))?;
-        let Some(topic) = metadata.topics().iter().find(|t| t.name() == name) else { return Ok(None) };
-        if topic.error().is_some() || topic.partitions().is_empty() {
+        let begun = Instant::now();
+        let metadata = loop {
+            let left = REQUEST_TIMEOUT.saturating_sub(begun.elapsed());
+            let metadata = self
+                .metadata
+                .client()
+                .fetch_metadata(Some(name), left)
+                .map_err(|e| KafkaError::request(format!("read the metadata of topic {name}"), e))?;
+            let found = metadata.topics().iter().find(|topic| topic.name() == name);
+            let code = found.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
+            match said_of(found.is_some(), code) {
+                Said::Exists => break metadata,
+                Said::Missing => return Ok(None),
+                // Just created, or between two leaders.
+                Said::NotYet(_) if begun.elapsed() + LEADER_PAUSE < REQUEST_TIMEOUT => {
+                    std::thread::sleep(LEADER_PAUSE);
+                }
+                Said::NotYet(code) | Said::Refused(code) => {
+                    return Err(KafkaError::Topic { topic: name.to_owned(), code });
+                }
+            }
+        };
+        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
+            return Ok(None);
+        };
+        if topic.partitions().is_empty() {
             return Ok(None);
         }
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
@@ -172,5 +193,47 @@ impl Admin {
             .client()
             .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
             .map_err(|e| KafkaError::request(format!("read the offsets of {topic}/{partition}"), e))
+    }
+}
+
+/// What the metadata says of a topic.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Exists,
+    Missing,
+    NotYet(RDKafkaErrorCode),
+    Refused(RDKafkaErrorCode),
+}
+
+fn said_of(is_listed: bool, code: Option<RDKafkaErrorCode>) -> Said {
+    match code {
+        _ if !is_listed => Said::Missing,
+        None | Some(RDKafkaErrorCode::NoError) => Said::Exists,
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Said::Missing,
+        Some(code @ RDKafkaErrorCode::LeaderNotAvailable) => Said::NotYet(code),
+        Some(code) => Said::Refused(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_missing_only_where_the_broker_says_so() {
+        use RDKafkaErrorCode as Code;
+        for (listed, code, said) in [
+            (true, None, Said::Exists),
+            (false, None, Said::Missing),
+            (true, Some(Code::UnknownTopicOrPartition), Said::Missing),
+            (true, Some(Code::UnknownTopic), Said::Missing),
+            (true, Some(Code::LeaderNotAvailable), Said::NotYet(Code::LeaderNotAvailable)),
+            (true, Some(Code::TopicAuthorizationFailed), Said::Refused(Code::TopicAuthorizationFailed)),
+            (true, Some(Code::InvalidTopic), Said::Refused(Code::InvalidTopic)),
+        ] {
+            assert_eq!(said_of(listed, code), said, "{code:?}");
+        }
+        let error = KafkaError::Topic { topic: "orders".to_owned(), code: Code::TopicAuthorizationFailed };
+        assert!(error.to_string().contains("orders") && error.to_string().contains("uthoriz"), "{error}");
     }
 }

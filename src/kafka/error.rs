@@ -29,6 +29,14 @@ pub enum KafkaError {
         /// Where it was looked for.
         bootstrap_servers: String,
     },
+    /// The broker says nothing of a topic but an error: it does not allow us to see it, or cannot.
+    #[error("look at the topic {topic}: {code}")]
+    Topic {
+        /// The topic's name.
+        topic: String,
+        /// The broker's answer.
+        code: RDKafkaErrorCode,
+    },
     /// A topic could not be created.
     #[error("create the topic {topic}: {code}")]
     CreateTopic {
