@@ -519,7 +519,8 @@ impl<'s> Tracker<'s> {
         }
     }
 
-    /// Where the group stands in these partitions, and where that lets them start. A position that the topic no longer holds is an alarm.
+    /// Where the group stands in these partitions, and where that lets them start. A position that the topic no longer
+    /// holds is an alarm.
     fn positions(&self, partitions: &[TopicPartition]) -> Result<Vec<Takeover>, PipelineError> {
         if partitions.is_empty() {
             return Ok(Vec::new());
@@ -529,7 +530,23 @@ impl<'s> Tracker<'s> {
             let GroupOffset { at, offset: committed, metadata } = group;
             let (log_start, end) = self.consumer.watermarks(&at, COORDINATOR_TIMEOUT)?;
             within(&at, committed, log_start, end)?;
-            positions.push((at, committed, committed.unwrap_or(log_start)));
+            let start = committed.unwrap_or(log_start);
+            let dlq_at = TopicPartition::new(
+                self.settings.dlq_topic.as_str(),
+                at.partition.rem_euclid(self.shared.dlq_partitions),
+            );
+            let letters_from = letters::from_metadata(&metadata);
+            let letters_end = match self.consumer.watermarks(&dlq_at, COORDINATOR_TIMEOUT) {
+                Ok((_, end)) => Some(end),
+                // Whether a record was dead-lettered already is not known, so it must not be processed yet.
+                Err(error) if letters_from.is_some() => return Err(error.into()),
+                // Good records do not wait for a topic that only bad ones need.
+                Err(error) => {
+                    tracing::warn!(error = chain_of(&error), "cannot see where dead letters go");
+                    None
+                }
+            };
+            positions.push(Takeover { at, committed, start, dlq_at, letters_from, letters_end });
         }
         Ok(positions)
     }
