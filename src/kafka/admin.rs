@@ -119,7 +119,15 @@ impl Admin {
     /// [`KafkaError::Request`] when the broker does not tell.
     pub async fn topic_config(&self, name: &str) -> Result<HashMap<String, String>, KafkaError> {
         let what = || format!("read the settings of topic {name}");
-        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+        // Any broker can tell. Left to itself the client asks the controller, and waits the whole time for a cluster that
+        // names none (the embedded broker); asked directly, a broker that cannot tell is known at once.
+        let metadata = self
+            .metadata
+            .client()
+            .fetch_metadata(Some(name), REQUEST_TIMEOUT)
+            .map_err(|e| KafkaError::request(what(), e))?;
+        let any_broker = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).broker_id(any_broker);
         let answers = self
             .admin
             .describe_configs(&[ResourceSpecifier::Topic(name)], &options)
