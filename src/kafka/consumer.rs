@@ -1,17 +1,17 @@
 //! The group consumer: events in, explicit offsets out. It never stores or commits an offset by itself, never settles a
 //! rebalance by itself, and never blocks past the deadline that it is given.
 
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
 use super::client::{LoggingContext, client_config, log_client_line};
-use super::native::{EventQueue, NativeEvent, metadata_of};
+use super::native::{CommitAnswer, EventQueue, NativeEvent, metadata_of};
 use crate::config::KafkaSettings;
 use crate::record::{Record, TopicPartition};
 
@@ -45,12 +45,31 @@ pub enum Event {
 }
 
 /// What became of a commit.
-#[derive(Debug)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct CommitReport {
-    /// The partitions and offsets of the commit.
+    /// The partitions whose offsets are stored, with these.
     pub offsets: Vec<(TopicPartition, i64)>,
-    /// Why it failed, if it did.
+    /// Why it failed, or some of it, if it did.
     pub error: Option<String>,
+}
+
+impl CommitReport {
+    /// A commit's error is that of the request, or the last one of its partitions. Without any of the latter nothing is
+    /// known of any of them.
+    fn of(error: Option<RDKafkaErrorCode>, answers: Vec<CommitAnswer>) -> Self {
+        let is_partial = answers.iter().any(|answer| answer.error.is_some());
+        let refused: Vec<String> = answers
+            .iter()
+            .filter_map(|answer| Some(format!("{}: {}", answer.partition, answer.error?)))
+            .collect();
+        let error = if is_partial { Some(refused.join(", ")) } else { error.map(|code| code.to_string()) };
+        let offsets = answers
+            .into_iter()
+            .filter(|answer| answer.error.is_none() && (is_partial || error.is_none()))
+            .map(|answer| (answer.partition, answer.offset))
+            .collect();
+        Self { offsets, error }
+    }
 }
 
 /// What a group has committed in a partition.
@@ -101,7 +120,7 @@ pub struct ConsumerOptions {
 pub struct Consumer {
     // Dropped before the client that it belongs to.
     queue: EventQueue,
-    inner: Arc<BaseConsumer<LoggingContext>>,
+    inner: BaseConsumer<LoggingContext>,
     bootstrap_servers: String,
 }
 
@@ -143,7 +162,7 @@ impl Consumer {
         let queue = EventQueue::of(inner.client().native_ptr()).ok_or_else(|| {
             KafkaError::Config(ClientError::ClientCreation("the client has no consumer queue".to_owned()))
         })?;
-        Ok(Self { queue, inner: Arc::new(inner), bootstrap_servers: settings.bootstrap_servers.clone() })
+        Ok(Self { queue, inner, bootstrap_servers: settings.bootstrap_servers.clone() })
     }
 
     /// Joins the group for a topic.
@@ -167,9 +186,8 @@ impl Consumer {
             }
             NativeEvent::Commit { error, offsets } => {
                 // Commits of nothing are reported too, as an error of their own.
-                (error != Some(RDKafkaErrorCode::NoOffset)).then(|| {
-                    Event::Committed(CommitReport { offsets, error: error.map(|code| code.to_string()) })
-                })
+                (error != Some(RDKafkaErrorCode::NoOffset))
+                    .then(|| Event::Committed(CommitReport::of(error, offsets)))
             }
             NativeEvent::Error {
                 partition: Some(partition),
@@ -306,18 +324,19 @@ impl Consumer {
         }
     }
 
-    /// Commits and waits for the answer, at most until the deadline: with every broker down the client's own wait has
-    /// no end, so it waits on a thread of its own, which is left behind.
+    /// Commits and waits for the answer, at most so long.
     ///
     /// # Errors
-    /// [`KafkaError::Request`] with the broker's answer, or when there was none in time.
-    pub fn commit_sync(&self, offsets: &[Commit], timeout: Duration) -> Result<(), KafkaError> {
+    /// [`KafkaError::Request`] when there was no answer in time.
+    pub fn commit_sync(&self, offsets: &[Commit], timeout: Duration) -> Result<CommitReport, KafkaError> {
         let list = offsets_list(offsets)?;
-        let client = Arc::clone(&self.inner);
-        let answer = on_own_thread(timeout, move || client.commit(&list, CommitMode::Sync));
-        answer
-            .unwrap_or(Err(ClientError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut)))
-            .map_err(|e| KafkaError::request("commit offsets", e))
+        match EventQueue::commit_and_wait(self.inner.client().native_ptr(), &list, timeout) {
+            Some(NativeEvent::Commit { error, offsets }) => Ok(CommitReport::of(error, offsets)),
+            _ => {
+                let late = ClientError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut);
+                Err(KafkaError::request("commit offsets", late))
+            }
+        }
     }
 
     /// Leaves the group. Gives up after the deadline: the process is about to end, and with the brokers down the
@@ -378,5 +397,54 @@ fn log_level(level: i32) -> RDKafkaLogLevel {
         ..=3 => RDKafkaLogLevel::Error,
         4 => RDKafkaLogLevel::Warning,
         _ => RDKafkaLogLevel::Info,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(partition: i32, error: Option<RDKafkaErrorCode>) -> CommitAnswer {
+        CommitAnswer { partition: TopicPartition::new("orders", partition), offset: 7, error }
+    }
+
+    #[test]
+    fn only_what_the_broker_has_stored_is_committed() {
+        let refused = RDKafkaErrorCode::UnknownTopicOrPartition;
+        let late = RDKafkaErrorCode::OperationTimedOut;
+        for (error, answers, stored) in [
+            (None, vec![None, None], vec![0, 1]),
+            (Some(refused), vec![None, Some(refused)], vec![0]),
+            (None, vec![Some(refused), None], vec![1]),
+            (Some(refused), vec![Some(refused), Some(refused)], vec![]),
+            // Nothing was answered: nothing is known.
+            (Some(late), vec![None, None], vec![]),
+        ] {
+            let answers: Vec<_> = (0..).zip(answers).map(|(number, error)| answer(number, error)).collect();
+            let failed = error.is_some() || answers.iter().any(|answer| answer.error.is_some());
+            let report = CommitReport::of(error, answers);
+            let found: Vec<i32> = report.offsets.iter().map(|(at, _)| at.partition).collect();
+            assert_eq!((found, report.error.is_some()), (stored, failed), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn a_commit_without_a_broker_ends_in_time() {
+        let settings =
+            KafkaSettings { bootstrap_servers: "127.0.0.1:1".to_owned(), ..KafkaSettings::default() };
+        let options = ConsumerOptions {
+            group: "g".to_owned(),
+            session_timeout: Duration::from_secs(10),
+            max_poll_interval: Duration::from_secs(60),
+            fetch_ahead_bytes: 1 << 20,
+        };
+        let consumer = Consumer::new(&settings, &options).expect("a consumer");
+        let offsets = [(TopicPartition::new("orders", 0), 1)];
+        let begun = std::time::Instant::now();
+        let error = consumer.commit_sync(&offsets, Duration::from_millis(50)).expect_err("nobody answers");
+        assert!(error.to_string().contains("commit offsets"), "{error}");
+        // And so does leaving, which is not done then, and says so.
+        assert!(!consumer.close(Duration::from_millis(50)));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }

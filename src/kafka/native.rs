@@ -23,10 +23,18 @@ pub(super) enum NativeEvent {
     EndOfPartition { partition: TopicPartition, offset: i64 },
     Assign(Vec<TopicPartition>),
     Revoke(Vec<TopicPartition>),
-    Commit { error: Option<RDKafkaErrorCode>, offsets: Vec<(TopicPartition, i64)> },
+    Commit { error: Option<RDKafkaErrorCode>, offsets: Vec<CommitAnswer> },
     Error { partition: Option<TopicPartition>, code: RDKafkaErrorCode, reason: String, fatal: bool },
     Log { level: i32, facility: String, message: String },
     Other,
+}
+
+/// What became of one partition's offset.
+#[derive(Debug)]
+pub(super) struct CommitAnswer {
+    pub(super) partition: TopicPartition,
+    pub(super) offset: i64,
+    pub(super) error: Option<RDKafkaErrorCode>,
 }
 
 /// The queue that all of one consumer's events arrive in.
@@ -41,7 +49,7 @@ unsafe impl Send for EventQueue {}
 
 impl Drop for EventQueue {
     fn drop(&mut self) {
-        // SAFETY: the pointer came from rd_kafka_queue_get_consumer, which gave us our own reference to release.
+        // SAFETY: the pointer came from a call that gave us our own reference to release.
         unsafe { sys::rd_kafka_queue_destroy(self.queue) }
     }
 }
@@ -75,6 +83,21 @@ impl EventQueue {
     ) -> RDKafkaErrorCode {
         // SAFETY: client, list and queue are live; the call copies the list and keeps no pointer to it.
         unsafe { sys::rd_kafka_commit_queue(client, offsets.ptr(), self.queue, None, ptr::null_mut()) }.into()
+    }
+
+    /// Asks for a commit and waits for its answer, at most so long; `None` when there was none. (The client's own waiting
+    /// commit has no limit, and says nothing of single partitions.)
+    pub(super) fn commit_and_wait(
+        client: *mut sys::rd_kafka_t,
+        offsets: &TopicPartitionList,
+        timeout: Duration,
+    ) -> Option<NativeEvent> {
+        // SAFETY: the client is live; the queue is ours, and destroyed with `answers`.
+        let mut answers = Self { queue: unsafe { sys::rd_kafka_queue_new(client) }, topic: Arc::from("") };
+        match answers.commit(client, offsets) {
+            RDKafkaErrorCode::NoError => answers.poll(timeout),
+            code => Some(NativeEvent::Commit { error: Some(code), offsets: Vec::new() }),
+        }
     }
 
     /// Waits for the next event, `None` when there was none in time.
@@ -169,7 +192,7 @@ unsafe fn rebalance(event: &Event) -> NativeEvent {
     // SAFETY: live event; the list belongs to it and is copied.
     unsafe {
         let list = partitions(sys::rd_kafka_event_topic_partition_list(event.0));
-        let partitions = list.into_iter().map(|(partition, _)| partition).collect();
+        let partitions = list.into_iter().map(|answer| answer.partition).collect();
         match sys::rd_kafka_event_error(event.0) {
             sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => NativeEvent::Assign(partitions),
             sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => NativeEvent::Revoke(partitions),
@@ -208,7 +231,7 @@ unsafe fn log(event: &Event) -> NativeEvent {
 
 /// # Safety
 /// `list` is null or a live list.
-unsafe fn partitions(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<(TopicPartition, i64)> {
+unsafe fn partitions(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<CommitAnswer> {
     // SAFETY: the list has `cnt` elements, each with a topic name.
     unsafe {
         let Some(list) = list.as_ref() else { return Vec::new() };
@@ -216,7 +239,12 @@ unsafe fn partitions(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<(
         let mut found = Vec::with_capacity(count);
         for at in 0..count {
             let element = &*list.elems.add(at);
-            found.push((TopicPartition::new(&*text(element.topic), element.partition), element.offset));
+            let failed = element.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+            found.push(CommitAnswer {
+                partition: TopicPartition::new(&*text(element.topic), element.partition),
+                offset: element.offset,
+                error: failed.then(|| element.err.into()),
+            });
         }
         found
     }

@@ -674,8 +674,11 @@ impl<'s> Tracker<'s> {
         self.commits.unanswered = false;
         if let Some(error) = &report.error {
             tracing::warn!(error, "offsets not committed, trying again");
-            return;
         }
+        self.note_stored(report);
+    }
+
+    fn note_stored(&mut self, report: &CommitReport) {
         for (at, offset) in &report.offsets {
             self.had_commits.insert(at.partition);
             if let Some(part) = self.parts.get_mut(&at.partition) {
@@ -695,19 +698,18 @@ impl<'s> Tracker<'s> {
         if offsets.is_empty() {
             return;
         }
-        match self.consumer.commit_sync(&offsets, LAST_COMMIT_TIMEOUT) {
-            Ok(()) => {
-                for Commit { at, offset, .. } in offsets {
-                    self.had_commits.insert(at.partition);
-                    if let Some(part) = self.parts.get_mut(&at.partition) {
-                        part.ledger.committed(offset);
-                    }
-                }
+        let error = match self.consumer.commit_sync(&offsets, LAST_COMMIT_TIMEOUT) {
+            Ok(report) => {
+                self.note_stored(&report);
+                report.error
             }
-            Err(error) => tracing::warn!(
-                error = chain_of(&error),
+            Err(error) => Some(chain_of(&error)),
+        };
+        if let Some(error) = error {
+            tracing::warn!(
+                error,
                 "the last offsets were not committed: their records will be read again, nothing is lost",
-            ),
+            );
         }
     }
 

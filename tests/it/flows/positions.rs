@@ -52,3 +52,22 @@ fn a_refused_position_is_told_and_reading_goes_on_from_another() {
     assert_eq!(next("a record", &read, &mut consumer), 6);
     assert!(consumer.close(Duration::from_secs(10)));
 }
+
+#[test]
+fn a_commit_tells_of_each_partition_whether_it_is_stored() {
+    let Some(world) = World::real("commit-report", 1) else { return };
+    world.send_orders(3);
+    let consumer = consumer(&world);
+    let at = |partition| pubsub_kafka::record::TopicPartition::new(world.topic.as_str(), partition);
+    let timeout = Duration::from_secs(20);
+    let missing = pubsub_kafka::record::TopicPartition::new(format!("{}-missing", world.topic), 0);
+    let report = consumer.commit_sync(&[(at(0), 2), (missing.clone(), 1)], timeout).expect("an answer");
+    // The client calls the whole commit failed where one of it is; never the other way round.
+    assert!(report.offsets.iter().all(|(at, _)| *at != missing), "{report:?}");
+    let error = report.error.expect("there is no such topic");
+    assert!(error.contains(&missing.to_string()), "{error}");
+    assert_eq!(world.committed(), [2]);
+    let report = consumer.commit_sync(&[(at(0), 3)], timeout).expect("an answer");
+    assert_eq!((report.offsets, report.error), (vec![(at(0), 3)], None));
+    assert!(consumer.close(timeout));
+}
