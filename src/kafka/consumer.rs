@@ -439,7 +439,7 @@ mod tests {
             fetch_ahead_bytes: 1 << 20,
         };
         let consumer = Consumer::new(&settings, &options).expect("a consumer");
-        let offsets = [(TopicPartition::new("orders", 0), 1)];
+        let offsets = [Commit { at: TopicPartition::new("orders", 0), offset: 1, metadata: String::new() }];
         let begun = std::time::Instant::now();
         let error = consumer.commit_sync(&offsets, Duration::from_millis(50)).expect_err("nobody answers");
         assert!(error.to_string().contains("commit offsets"), "{error}");

@@ -225,24 +225,15 @@ mod tracker {
     }
 
     #[test]
-    fn the_first_signal_drains_and_the_second_ends_at_once() {
-        // What is sent to a stopped program arrives at once when it goes on: the second signal finds it draining.
-        for (signals, codes) in [
-            (&["INT"][..], &[0][..]),
-            (&["TERM"], &[0]),
-            (&["HUP"], &[0]),
-            (&["STOP", "INT", "TERM", "CONT"], &[130, 143]),
-        ] {
+    fn each_signal_that_asks_for_an_end_ends_it_well() {
+        for signal in ["INT", "TERM", "HUP"] {
             let dir = tempfile::tempdir().expect("a folder");
             let server = format!("127.0.0.1:{}", closed_port());
             let mut child = waiting_tracker(&dir).args(["-b", &server]).spawn().expect("the program starts");
             let mut stderr = BufReader::new(child.stderr.take().expect("piped")).lines();
             assert!(stderr.any(|line| line.expect("text").contains("Kafka does not answer yet")));
-            for signal in signals {
-                send(&child, signal);
-            }
-            let code = child.wait().expect("it ends").code();
-            assert!(code.is_some_and(|code| codes.contains(&code)), "{signals:?}: {code:?}");
+            send(&child, signal);
+            assert_eq!(child.wait().expect("it ends").code(), Some(0), "{signal}");
         }
     }
 

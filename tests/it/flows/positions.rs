@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pubsub_kafka::kafka::{Consumer, ConsumerOptions, Event, Position};
+use pubsub_kafka::kafka::{Commit, Consumer, ConsumerOptions, Event, Position};
 
 use crate::support::{World, wait_for};
 
@@ -61,13 +61,18 @@ fn a_commit_tells_of_each_partition_whether_it_is_stored() {
     let at = |partition| pubsub_kafka::record::TopicPartition::new(world.topic.as_str(), partition);
     let timeout = Duration::from_secs(20);
     let missing = pubsub_kafka::record::TopicPartition::new(format!("{}-missing", world.topic), 0);
-    let report = consumer.commit_sync(&[(at(0), 2), (missing.clone(), 1)], timeout).expect("an answer");
+    let report =
+        consumer.commit_sync(&[commit(at(0), 2), commit(missing.clone(), 1)], timeout).expect("an answer");
     // The client calls the whole commit failed where one of it is; never the other way round.
     assert!(report.offsets.iter().all(|(at, _)| *at != missing), "{report:?}");
     let error = report.error.expect("there is no such topic");
     assert!(error.contains(&missing.to_string()), "{error}");
     assert_eq!(world.committed(), [2]);
-    let report = consumer.commit_sync(&[(at(0), 3)], timeout).expect("an answer");
+    let report = consumer.commit_sync(&[commit(at(0), 3)], timeout).expect("an answer");
     assert_eq!((report.offsets, report.error), (vec![(at(0), 3)], None));
     assert!(consumer.close(timeout));
+}
+
+fn commit(at: pubsub_kafka::record::TopicPartition, offset: i64) -> Commit {
+    Commit { at, offset, metadata: String::new() }
 }
