@@ -16,8 +16,6 @@ use crate::models::to_safe_vec;
 
 /// The compacted topic of the journals' heads.
 pub(super) const TOPIC: &str = "orders-audit-heads";
-/// How long the last head may take on its way.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A journal's head, as it stands in Kafka. Its key is `group/file_id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,8 +71,8 @@ impl Heads {
     }
 
     /// Lets the last ones arrive.
-    pub(super) fn flush(&self) {
-        if let Err(error) = self.producer.flush(FLUSH_TIMEOUT) {
+    pub(super) fn flush(&self, timeout: Duration) {
+        if let Err(error) = self.producer.flush(timeout) {
             complain(&crate::failure::chain_of(&error));
         }
     }

@@ -30,8 +30,6 @@ use crate::kafka::{
 use crate::models::DecodeLimits;
 use crate::record::TopicPartition;
 
-/// How long the journal's thread may take to end after the last line was handed over.
-const WRITER_END: Duration = Duration::from_secs(5);
 /// How much the client fetches ahead of the poll.
 const FETCH_AHEAD_BYTES: usize = 16 << 20;
 /// A topic's largest record where the broker does not say (Kafka's own default).
@@ -199,12 +197,11 @@ pub fn run(
         deliver_to = settings.deliver_to.as_ref().map(DeliverTarget::shown),
         "started"
     );
-    let ended =
+    let (ended, over_at) =
         Tracker::new(settings, consumer, shared, completions, pulse, ends, settled, stop.clone()).run();
     // Nobody hands lines over any more; the file is closed when its thread has ended.
     give_up.store(true, Ordering::Release);
-    let begun = Instant::now();
-    while !writer_thread.is_finished() && begun.elapsed() < WRITER_END {
+    while !writer_thread.is_finished() && Instant::now() < over_at {
         std::thread::sleep(Duration::from_millis(2));
     }
     match &ended {

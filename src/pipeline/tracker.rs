@@ -29,17 +29,24 @@ const TURN: Duration = Duration::from_millis(200);
 /// How long a full partition is waited for before it is paused: pausing throws the client's fetched records away.
 const FULL_WAIT: Duration = Duration::from_millis(50);
 /// How long the group's coordinator may take for an answer while the poll waits for it.
-const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(5);
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long to wait before asking it again.
 const COORDINATOR_PAUSE: Duration = Duration::from_secs(1);
 /// How long a position that a broker refuses is left alone: most often its new leader learns of it meanwhile.
 const STRAY_PAUSE: Duration = Duration::from_millis(500);
 /// A commit that was not answered for this long is given up, and a new one is made.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the last commit of a partition may take.
-const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the journal's last checkpoint may take.
-const LAST_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long everything after the drain may take together: the last commit, the last head, leaving the group, and the end
+/// of the journal's thread. What the drain left of its own time comes on top.
+const CLOSING: Duration = Duration::from_secs(5);
+/// How long the last commit of a partition may take, and what it leaves of the end's time to what comes after it.
+const LAST_COMMIT: Share = Share { most: Duration::from_secs(5), leaves: Duration::from_millis(2500) };
+/// The same for the journal's last checkpoint and its head.
+const LAST_HEAD: Share = Share { most: Duration::from_secs(2), leaves: Duration::from_millis(1500) };
+/// The same for leaving the group.
+const LEAVING: Share = Share { most: Duration::from_secs(5), leaves: Duration::from_millis(500) };
+/// What each of them has when nothing is left.
+const LEAST: Duration = Duration::from_millis(100);
 /// How many missing lines are handed over together.
 const LINES_AT_ONCE: usize = 256;
 /// How often the journal gets a checkpoint, if it has grown.
@@ -72,6 +79,10 @@ pub(super) struct Tracker<'s> {
     commits: Commits,
     checkpointed: Instant,
     draining: Option<Instant>,
+    /// When this turn of the loop began: a stop that it finds came after the turn before it began.
+    turn: Instant,
+    /// When everything is to be over, once the end has begun.
+    over_at: Option<Instant>,
     /// The journal waits for room on its disk.
     no_room: bool,
     reported: Reported,
@@ -123,6 +134,18 @@ fn commit_of(part: &Part) -> Option<Commit> {
     Some(Commit { at: part.at.clone(), offset: part.ledger.to_commit()?, metadata })
 }
 
+/// What one step of the end has of the time that is left.
+struct Share {
+    most: Duration,
+    leaves: Duration,
+}
+
+impl Share {
+    fn of(&self, over_at: Instant) -> Duration {
+        over_at.saturating_duration_since(Instant::now()).saturating_sub(self.leaves).clamp(LEAST, self.most)
+    }
+}
+
 impl<'s> Tracker<'s> {
     /// A tracker that has not joined its group yet.
     pub(super) fn new(
@@ -155,31 +178,35 @@ impl<'s> Tracker<'s> {
             checkpointed: now,
             commits: Commits { last: now, unanswered: false, others: BTreeMap::new(), others_asked: None },
             draining: None,
+            turn: now,
+            over_at: None,
             no_room: false,
             reported: Reported { at: now, stats: StatsSnapshot::default() },
         }
     }
 
     /// Works until the stop token, the end (with `--exit-at-end`) or an error. Whatever ends it, what is known to be
-    /// durable is committed and the consumer is closed.
-    pub(super) fn run(mut self) -> Result<(), PipelineError> {
+    /// durable is committed and the consumer is closed. Says how it ended, and when what is left to do is to be over.
+    pub(super) fn run(mut self) -> (Result<(), PipelineError>, Instant) {
         let ended = self.work();
-        self.close();
-        ended
+        let over_at = *self.over_at.get_or_insert_with(|| Instant::now() + CLOSING);
+        self.close(over_at);
+        (ended, over_at)
     }
 
     fn work(&mut self) -> Result<(), PipelineError> {
         self.consumer.subscribe(&self.settings.topic)?;
         loop {
+            let turn_before = std::mem::replace(&mut self.turn, Instant::now());
             self.pulse.beat();
             self.take_completions()?;
             if self.draining.is_none() {
                 if self.stop.is_cancelled() {
                     tracing::info!("stopping: letting records in flight finish");
-                    self.begin_drain();
+                    self.begin_drain(turn_before);
                 } else if self.ends_reached()? {
                     tracing::info!("every partition's end is done and committed");
-                    self.begin_drain();
+                    self.begin_drain(self.turn);
                 }
             }
             if let Some(deadline) = self.draining {
@@ -388,6 +415,9 @@ impl<'s> Tracker<'s> {
             }
             Err(error) => return Err(error),
         };
+        if self.stop.is_cancelled() {
+            return Ok(());
+        }
         if self.write_missing(&positions)? {
             // Their lines have to be on disk before these partitions are taken over.
             self.assigning = Some(assigning);
@@ -481,9 +511,8 @@ impl<'s> Tracker<'s> {
     // Where the journal stands
 
     /// The journal ends with a checkpoint; its head is what the next start is held against.
-    fn publish_last_head(&mut self) {
+    fn publish_last_head(&mut self, deadline: Instant) {
         let Some(heads) = &self.shared.heads else { return };
-        let deadline = Instant::now() + LAST_HEAD_TIMEOUT;
         while let Ok(completion) =
             self.completions.recv_timeout(deadline.saturating_duration_since(Instant::now()))
         {
@@ -498,7 +527,7 @@ impl<'s> Tracker<'s> {
                 _ => {}
             }
         }
-        heads.flush();
+        heads.flush(deadline.saturating_duration_since(Instant::now()));
     }
 
     fn checkpoint(&mut self, reason: Reason) {
@@ -528,6 +557,10 @@ impl<'s> Tracker<'s> {
         let mut positions = Vec::with_capacity(partitions.len());
         for group in self.consumer.committed(partitions, COORDINATOR_TIMEOUT)? {
             let GroupOffset { at, offset: committed, metadata } = group;
+            // Each may take a while, and a stop must not wait for all of them.
+            if self.stop.is_cancelled() {
+                break;
+            }
             let (log_start, end) = self.consumer.watermarks(&at, COORDINATOR_TIMEOUT)?;
             within(&at, committed, log_start, end)?;
             let start = committed.unwrap_or(log_start);
@@ -698,7 +731,8 @@ impl<'s> Tracker<'s> {
         if offsets.is_empty() {
             return;
         }
-        let error = match self.consumer.commit_sync(&offsets, LAST_COMMIT_TIMEOUT) {
+        let timeout = self.over_at.map_or(LAST_COMMIT.most, |over_at| LAST_COMMIT.of(over_at));
+        let error = match self.consumer.commit_sync(&offsets, timeout) {
             Ok(report) => {
                 self.note_stored(&report);
                 report.error
@@ -715,22 +749,27 @@ impl<'s> Tracker<'s> {
 
     // The end
 
-    fn begin_drain(&mut self) {
-        self.draining = Some(Instant::now() + self.settings.shutdown_timeout);
+    /// Lets what runs finish. `asked` is the earliest time at which that may have been asked for; no wait of a turn is
+    /// longer than one for the coordinator.
+    fn begin_drain(&mut self, asked: Instant) {
+        let now = Instant::now();
+        let asked = now.checked_sub(COORDINATOR_TIMEOUT).map_or(asked, |earliest| asked.max(earliest));
+        self.draining = Some(now + self.settings.shutdown_timeout);
+        self.over_at = Some(asked + self.settings.shutdown_timeout + CLOSING);
         for part in self.parts.values_mut() {
             part.begin_drain();
         }
     }
 
-    fn close(mut self) {
+    fn close(mut self, over_at: Instant) {
         self.commit_for_good(self.parts.keys().copied().collect());
         self.checkpoint(Reason::End);
         for (_, part) in std::mem::take(&mut self.parts) {
             drop(part.abandon());
         }
         self.report_metrics_now();
-        self.publish_last_head();
-        if !self.consumer.close(LAST_COMMIT_TIMEOUT) {
+        self.publish_last_head(Instant::now() + LAST_HEAD.of(over_at));
+        if !self.consumer.close(LEAVING.of(over_at)) {
             tracing::warn!("the group was not left in time; it notices after the session timeout");
         }
     }
@@ -865,6 +904,23 @@ mod tests {
         );
         let beyond = within(&at, Some(10), 5, 9);
         assert!(matches!(beyond, Err(PipelineError::BeyondEnd { committed: 10, end: 9, .. })), "{beyond:?}");
+    }
+
+    #[test]
+    fn the_steps_of_the_end_share_what_is_left() {
+        let now = Instant::now();
+        let all = [LAST_COMMIT, LAST_HEAD, LEAVING];
+        // Each takes as long as it may: the end is kept, with something left for the journal's thread.
+        let mut begun = now;
+        for share in &all {
+            begun +=
+                (now + CLOSING).duration_since(begun).saturating_sub(share.leaves).clamp(LEAST, share.most);
+        }
+        assert!(begun <= now + CLOSING - Duration::from_millis(500));
+        for share in &all {
+            assert_eq!(share.of(now), LEAST);
+            assert_eq!(share.of(now + Duration::from_secs(60)), share.most);
+        }
     }
 
     #[test]

@@ -140,8 +140,8 @@ fn a_tracker_whose_brokers_are_gone_stops_all_the_same() {
     let code = tracker.ended_within(Duration::from_secs(30));
     let took = begun.elapsed();
     assert_eq!(code, 0, "{}", tracker.stderr());
-    // The drain's time, the last commit's and that of leaving the group.
-    assert!(took < Duration::from_secs(3 + 12), "{took:?}:\n{}", tracker.stderr());
+    // --shutdown-timeout, five seconds for all the rest, and one for a slow machine.
+    assert!(took < Duration::from_secs(3 + 5 + 1), "{took:?}:\n{}", tracker.stderr());
     assert_eq!(tracker.said("the last offsets were not committed"), 1, "{}", tracker.stderr());
     let audit = world.audit("tracker");
     assert_eq!(audit.by_offset().len(), 17);
