@@ -155,6 +155,8 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
             | AuditError::Sync { .. },
         )
         | PipelineError::Crashed { .. }
+        | PipelineError::Thread(_)
+        | PipelineError::StartPanicked
         | PipelineError::Listen { .. } => Exit::Failure,
     }
 }

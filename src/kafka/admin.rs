@@ -11,7 +11,7 @@ use super::client::{LoggingContext, client_config};
 use super::{KafkaError, native};
 use crate::config::KafkaSettings;
 
-/// How long one request may take.
+/// How long one request may take, unless it is said otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long to wait before a topic without a leader is asked for again.
 const LEADER_PAUSE: Duration = Duration::from_millis(50);
@@ -45,6 +45,7 @@ pub struct Admin {
     bootstrap_servers: String,
     admin: AdminClient<LoggingContext>,
     metadata: BaseConsumer<LoggingContext>,
+    timeout: Duration,
 }
 
 impl std::fmt::Debug for Admin {
@@ -64,7 +65,15 @@ impl Admin {
             bootstrap_servers: settings.bootstrap_servers.clone(),
             admin: config.create_with_context(LoggingContext).map_err(KafkaError::Config)?,
             metadata: config.create_with_context(LoggingContext).map_err(KafkaError::Config)?,
+            timeout: REQUEST_TIMEOUT,
         })
+    }
+
+    /// Gives each request so long.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// What is known of a topic; `None` when it does not exist.
@@ -74,7 +83,7 @@ impl Admin {
     pub fn topic(&self, name: &str) -> Result<Option<TopicInfo>, KafkaError> {
         let begun = Instant::now();
         let metadata = loop {
-            let left = REQUEST_TIMEOUT.saturating_sub(begun.elapsed());
+            let left = self.timeout.saturating_sub(begun.elapsed());
             let metadata = self
                 .metadata
                 .client()
@@ -86,7 +95,7 @@ impl Admin {
                 Said::Exists => break metadata,
                 Said::Missing => return Ok(None),
                 // Just created, or between two leaders.
-                Said::NotYet(_) if begun.elapsed() + LEADER_PAUSE < REQUEST_TIMEOUT => {
+                Said::NotYet(_) if begun.elapsed() + LEADER_PAUSE < self.timeout => {
                     std::thread::sleep(LEADER_PAUSE);
                 }
                 Said::NotYet(code) | Said::Refused(code) => {
@@ -110,7 +119,7 @@ impl Admin {
 
     /// The id that the topic got when it was created; `None` where the broker does not tell.
     pub fn topic_id(&self, name: &str) -> Option<String> {
-        native::topic_id(self.metadata.client().native_ptr(), name, REQUEST_TIMEOUT)
+        native::topic_id(self.metadata.client().native_ptr(), name, self.timeout)
     }
 
     /// A topic's settings, by Kafka's names.
@@ -124,10 +133,10 @@ impl Admin {
         let metadata = self
             .metadata
             .client()
-            .fetch_metadata(Some(name), REQUEST_TIMEOUT)
+            .fetch_metadata(Some(name), self.timeout)
             .map_err(|e| KafkaError::request(what(), e))?;
         let any_broker = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
-        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).broker_id(any_broker);
+        let options = AdminOptions::new().request_timeout(Some(self.timeout)).broker_id(any_broker);
         let answers = self
             .admin
             .describe_configs(&[ResourceSpecifier::Topic(name)], &options)
@@ -151,9 +160,8 @@ impl Admin {
         for (key, value) in &spec.config {
             topic = topic.set(key, value);
         }
-        let options = AdminOptions::new()
-            .request_timeout(Some(REQUEST_TIMEOUT))
-            .operation_timeout(Some(REQUEST_TIMEOUT));
+        let options =
+            AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));
         let answers = self
             .admin
             .create_topics([&topic], &options)
@@ -166,7 +174,7 @@ impl Admin {
             }
         }
         let begun = Instant::now();
-        while self.topic(&spec.name)?.is_none() && begun.elapsed() < REQUEST_TIMEOUT {
+        while self.topic(&spec.name)?.is_none() && begun.elapsed() < self.timeout {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
@@ -199,7 +207,7 @@ impl Admin {
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
         self.metadata
             .client()
-            .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+            .fetch_watermarks(topic, partition, self.timeout)
             .map_err(|e| KafkaError::request(format!("read the offsets of {topic}/{partition}"), e))
     }
 }

@@ -73,6 +73,24 @@ pub enum KafkaError {
 }
 
 impl KafkaError {
+    /// Whether a request failed because no broker answered it, rather than by what one answered.
+    pub(crate) fn is_silence(source: &ClientError) -> bool {
+        let code = match source {
+            ClientError::AdminOp(code) => Some(*code),
+            other => other.rdkafka_error_code(),
+        };
+        matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                    | RDKafkaErrorCode::AllBrokersDown
+                    | RDKafkaErrorCode::OperationTimedOut
+                    | RDKafkaErrorCode::RequestTimedOut
+                    | RDKafkaErrorCode::Resolve
+            )
+        )
+    }
+
     /// Shorthand for a failed request.
     pub(crate) fn request(what: impl Into<String>, source: ClientError) -> Self {
         Self::Request { what: what.into(), source }

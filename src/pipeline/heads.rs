@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::PipelineError;
-use crate::audit::{Journal, Place, hex};
+use crate::audit::{Identity, Journal, Place, hex};
 use crate::config::KafkaSettings;
 use crate::kafka::{Admin, KafkaError, Outgoing, Producer, ProducerOptions, Reader, TopicSpec};
 use crate::models::to_safe_vec;
@@ -105,12 +105,15 @@ pub(super) async fn ensure_topic(admin: &Admin, replication: i32, allowed: bool)
     }
 }
 
-/// Holds the journal against its last published head.
+/// The last head that was published of a journal.
 ///
 /// # Errors
-/// [`PipelineError::RolledBack`] when it ends before that head, or says something else there.
-pub(super) fn check(settings: &KafkaSettings, journal: &Journal) -> Result<(), PipelineError> {
-    let wanted = key(&journal.identity.consumer_group, journal.identity.file_id);
+/// [`PipelineError::Kafka`] when the topic cannot be read.
+pub(super) fn last_published(
+    settings: &KafkaSettings,
+    identity: &Identity,
+) -> Result<Option<Head>, PipelineError> {
+    let wanted = key(&identity.consumer_group, identity.file_id);
     let mut last: Option<Head> = None;
     let mut reader = Reader::open(settings, TOPIC)?;
     while let Some(record) = reader.read()? {
@@ -118,7 +121,14 @@ pub(super) fn check(settings: &KafkaSettings, journal: &Journal) -> Result<(), P
             last = serde_json::from_slice(record.payload()).ok().or(last);
         }
     }
-    let Some(published) = last else { return Ok(()) };
+    Ok(last)
+}
+
+/// Holds the journal against its last published head.
+///
+/// # Errors
+/// [`PipelineError::RolledBack`] when it ends before that head, or says something else there.
+pub(super) fn check(journal: &Journal, published: &Head) -> Result<(), PipelineError> {
     let sound = match published.lines.cmp(&journal.place.lines) {
         std::cmp::Ordering::Greater => false,
         std::cmp::Ordering::Equal => hex(&journal.place.head) == published.head,

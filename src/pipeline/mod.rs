@@ -8,6 +8,7 @@
 //!
 //! The poll thread alone owns the consumer and alone commits; everything that it learns comes in as an event.
 
+mod attend;
 mod deliver;
 mod finish;
 mod guard;

@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::attend::attend;
 use super::deliver::Target;
 use super::guard::{Guard, GuardConfig};
-use super::heads::{self, Heads};
+use super::heads::{self, Head, Heads};
 use super::intake::Shared;
 use super::judge::Judge;
 use super::probe::{self, Pulse};
 use super::stats::Stats;
 use super::tracker::Tracker;
-use crate::audit::{AuditError, AuditWriter, Journal, OffsetSet, WriterOptions};
+use crate::audit::{AuditError, AuditWriter, Identity, Journal, OffsetSet, WriterOptions};
 use crate::config::{DeliverTarget, TrackerSettings};
 use crate::dlq::{Handler, HandlerConfig, KafkaSink, KafkaSinkConfig, RetryPolicy};
 use crate::kafka::{
@@ -90,6 +91,12 @@ pub enum PipelineError {
         /// The partition, as `topic/number`.
         partition: String,
     },
+    /// The system gives no thread.
+    #[error("start a thread")]
+    Thread(#[source] io::Error),
+    /// A defect of this program.
+    #[error("looking at the topics ended by a panic")]
+    StartPanicked,
     /// The address for `/healthz` cannot be had.
     #[error("listen on --metrics-addr {addr}")]
     Listen {
@@ -143,15 +150,17 @@ pub fn run(
     })? {
         return Ok(());
     }
-    let admin = Admin::new(&settings.kafka)?;
-    let topics = runtime.block_on(ensure_topics(settings, &admin))?;
+    let look = {
+        let (settings, runtime, identity) = (settings.clone(), runtime.clone(), journal.identity.clone());
+        move || Seen::look(&settings, &runtime, &identity)
+    };
+    let Some(seen) = attend(&settings.kafka.bootstrap_servers, stop, &pulse, look)? else { return Ok(()) };
+    let Seen { topics, head, ends } = seen;
     check_topic(settings, &journal, topics.id.as_deref())?;
-    if topics.heads {
-        heads::check(&settings.kafka, &journal)?;
+    if let Some(head) = head {
+        heads::check(&journal, &head)?;
     }
     let settled = settled(&journal, &settings.topic, topics.id.as_deref());
-    let ends = settings.exit_at_end.then(|| ends(settings, &admin, &topics.source)).transpose()?;
-    drop(admin);
 
     let handler = Arc::new(handler(settings, &topics)?);
     let attempt_timeout = settings.retry.attempt_timeout;
@@ -230,6 +239,29 @@ fn settled(journal: &Journal, topic: &str, id: Option<&str>) -> BTreeMap<i32, Of
         .iter()
         .filter(|(at, known)| *at.topic == *topic && id.is_some() && known.topic_id.as_deref() == id);
     ours.map(|(at, known)| (at.partition, known.outcomes.clone())).collect()
+}
+
+/// What Kafka has to say before the start.
+struct Seen {
+    topics: Topics,
+    /// The last published head of the journal.
+    head: Option<Head>,
+    /// With `--exit-at-end`: the ends of the partitions that hold records.
+    ends: Option<BTreeMap<i32, i64>>,
+}
+
+impl Seen {
+    fn look(
+        settings: &TrackerSettings,
+        runtime: &Handle,
+        identity: &Identity,
+    ) -> Result<Self, PipelineError> {
+        let admin = Admin::new(&settings.kafka)?;
+        let topics = runtime.block_on(ensure_topics(settings, &admin))?;
+        let head = if topics.heads { heads::last_published(&settings.kafka, identity)? } else { None };
+        let ends = settings.exit_at_end.then(|| ends(settings, &admin, &topics.source)).transpose()?;
+        Ok(Self { topics, head, ends })
+    }
 }
 
 struct Topics {
