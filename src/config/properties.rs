@@ -9,6 +9,12 @@ const ALL_RECORDS: &str = "every record of the topic is read once, in its order,
 const GROUP: &str = "partitions move between trackers by the classic protocol, cooperatively";
 const REPORTS: &str = "each send is reported with its partition and offset";
 
+const PACE: &str = "how long a send may take and wait is fixed for each role";
+const MEMORY: &str = "what is fetched ahead is bounded";
+const QUEUE: &str = "the producer's queue is bounded, with room for its largest record";
+const SIZE: &str =
+    "use the producer's --max-message-bytes; the limit of dead letters is their topic's max.message.bytes";
+
 /// Fixed properties and why; a name that ends in `*` stands for all that begin so.
 const FIXED: &[(&str, &str)] = &[
     ("bootstrap.servers", "use --bootstrap-servers"),
@@ -36,6 +42,13 @@ const FIXED: &[(&str, &str)] = &[
     ("max.in.flight*", IDEMPOTENT),
     ("transactional.id", "it is how one dlq apply fences another"),
     ("partitioner", "a key goes to the partition that Java clients choose"),
+    ("message.timeout.ms", PACE),
+    ("delivery.timeout.ms", PACE),
+    ("linger.ms", PACE),
+    ("queue.buffering.max.ms", PACE),
+    ("message.max.bytes", SIZE),
+    ("queue.buffering.max.kbytes", QUEUE),
+    ("queued.max.messages.kbytes", MEMORY),
     ("delivery.report.only.error", REPORTS),
     ("produce.offset.report", REPORTS),
     ("test.*", "it would replace Kafka by a simulation"),
@@ -163,6 +176,13 @@ mod tests {
             "message.send.max.retries=0",
             "transactional.id=t",
             "partitioner=random",
+            "message.timeout.ms=5000",
+            "delivery.timeout.ms=5000",
+            "linger.ms=100",
+            "queue.buffering.max.ms=100",
+            "message.max.bytes=2000000",
+            "queue.buffering.max.kbytes=1024",
+            "queued.max.messages.kbytes=1024",
             "delivery.report.only.error=true",
             "produce.offset.report=false",
             "enable.gapless.guarantee=true",
@@ -182,7 +202,6 @@ mod tests {
     fn the_rest_passes() {
         for property in [
             "fetch.wait.max.ms=10",
-            "message.timeout.ms=5000",
             "retries=5",
             "log_level=7",
             "debug=cgrp",
