@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pubsub_kafka::models::Outcome;
 
-use crate::support::{Answer, OwnKafka, Target, World, not_run, wait_until};
+use crate::support::{Answer, OwnKafka, Running, Target, World, not_run, program, wait_until};
 
 #[test]
 fn an_idle_tracker_stops_at_once() {
@@ -182,4 +182,24 @@ fn missing_topics_are_created_with_the_sources_shape() {
         config["max.message.bytes"].parse::<u64>().expect("a number")
     };
     assert!(room(&config) >= 2 * room(&source), "no room for the envelope");
+}
+
+#[test]
+fn a_hangup_stops_a_tracker_unless_it_was_started_to_ignore_it() {
+    let Some(world) = World::any("hangup", 1) else { return };
+    let mut tracker = world.tracker("tracker", &[]);
+    tracker.wait_said("took over", 1);
+    tracker.signal("HUP");
+    assert_eq!(tracker.ended_within(Duration::from_secs(30)), 0, "{}", tracker.stderr());
+
+    let mut command = program("nohup");
+    command.arg(env!("CARGO_BIN_EXE_tracker")).args(world.tracker_flags("nohup"));
+    let folder = world.path("");
+    let mut tracker = Running::spawn(command, &folder, "nohup");
+    tracker.wait_said("took over", 1);
+    tracker.signal("HUP");
+    world.send_orders(1);
+    wait_until("the order is committed", 30, || world.committed() == [1]);
+    assert_eq!(tracker.said("stopping"), 0);
+    tracker.stop();
 }
