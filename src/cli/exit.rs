@@ -154,6 +154,7 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
             | AuditError::WriterGone { .. }
             | AuditError::Sync { .. },
         )
+        | PipelineError::TopicUntold { .. }
         | PipelineError::Crashed { .. }
         | PipelineError::Thread(_)
         | PipelineError::StartPanicked

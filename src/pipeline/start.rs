@@ -69,6 +69,15 @@ pub enum PipelineError {
         /// The topic's name.
         topic: String,
     },
+    /// The broker does not tell the topic's id, which it has told before.
+    #[error(
+        "Kafka does not tell the id of the topic {topic}, without which the outcomes in the audit log cannot be relied \
+         on; try again, or give the tracker a new --events-file"
+    )]
+    TopicUntold {
+        /// The topic's name.
+        topic: String,
+    },
     /// The journal is older than its last published head.
     #[error(
         "{path} ends at line {lines}, but line {published} was published to Kafka: lines were cut off, or an older copy \
@@ -224,8 +233,11 @@ pub fn run(
 fn check_topic(settings: &TrackerSettings, journal: &Journal, id: Option<&str>) -> Result<(), PipelineError> {
     let ours = journal.known.iter().filter(|(at, _)| *at.topic == *settings.topic);
     for known in ours.filter_map(|(_, known)| known.topic_id.as_deref()) {
-        if id.is_some_and(|id| id != known) {
-            return Err(PipelineError::TopicReplaced { topic: settings.topic.clone() });
+        match id {
+            Some(id) if id == known => {}
+            Some(_) => return Err(PipelineError::TopicReplaced { topic: settings.topic.clone() }),
+            // Taken for unknown, it would let outcomes be repeated.
+            None => return Err(PipelineError::TopicUntold { topic: settings.topic.clone() }),
         }
     }
     Ok(())
