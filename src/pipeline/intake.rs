@@ -134,6 +134,11 @@ impl Part {
         self.batch.clear();
     }
 
+    /// Whether the drain has begun.
+    pub(super) fn is_draining(&self) -> bool {
+        self.records.is_none()
+    }
+
     /// Notes that everything that was under way is settled.
     pub(super) fn note_drained(&mut self, scope: &Scope) {
         self.drained |= scope.epoch == self.scope.epoch;

@@ -18,6 +18,8 @@ use crate::failure::{Category, chain_of};
 use crate::kafka::{Commit, CommitReport, Consumer, Event, GroupOffset, KafkaError, Position};
 use crate::record::TopicPartition;
 
+/// What each partition may hold at least, however many there are: with less, a record or two would pause it.
+const LEAST_SHARE_BYTES: usize = 256 << 10;
 /// How many events are taken before the other duties have their turn.
 const BURST: usize = 2048;
 /// How long a poll waits when nothing else is due soon.
@@ -265,7 +267,8 @@ impl<'s> Tracker<'s> {
                 let number = record.partition;
                 if let Some(part) = self.parts.get_mut(&number) {
                     part.take(record, &self.shared.stats);
-                    if self.is_full(number) {
+                    // One that drains takes nothing in, so that nothing is to be held back.
+                    if !part.is_draining() && self.is_full(number) {
                         self.hold_back(number)?;
                     }
                 }
@@ -292,8 +295,7 @@ impl<'s> Tracker<'s> {
     // Back-pressure
 
     fn limits(&self) -> (usize, usize) {
-        let share = self.settings.max_in_flight_bytes / self.parts.len().max(1);
-        (self.settings.max_in_flight_records, share)
+        (self.settings.max_in_flight_records, share_of(self.settings.max_in_flight_bytes, self.parts.len()))
     }
 
     fn is_full(&self, number: i32) -> bool {
@@ -848,6 +850,11 @@ impl<'s> Tracker<'s> {
     }
 }
 
+/// What one partition may hold of what all may hold together.
+fn share_of(all_bytes: usize, partitions: usize) -> usize {
+    (all_bytes / partitions.max(1)).max(LEAST_SHARE_BYTES.min(all_bytes))
+}
+
 /// Where to read a partition on from a position, if it is there. A group that has no position yet starts at what there is.
 fn within(
     at: &TopicPartition,
@@ -920,6 +927,20 @@ mod tests {
         for share in &all {
             assert_eq!(share.of(now), LEAST);
             assert_eq!(share.of(now + Duration::from_secs(60)), share.most);
+        }
+    }
+
+    #[test]
+    fn many_partitions_leave_each_of_them_something() {
+        const KIB: usize = 1 << 10;
+        for (all, partitions, share) in [
+            (32 << 20, 0, 32 << 20),
+            (32 << 20, 3, (32 << 20) / 3),
+            (32 << 20, 1000, 256 * KIB),
+            (64 * KIB, 1, 64 * KIB),
+            (64 * KIB, 10, 64 * KIB),
+        ] {
+            assert_eq!(share_of(all, partitions), share, "{all} among {partitions}");
         }
     }
 
