@@ -766,10 +766,11 @@ impl<'s> Tracker<'s> {
     fn close(mut self, over_at: Instant) {
         self.commit_for_good(self.parts.keys().copied().collect());
         self.checkpoint(Reason::End);
+        // While the partitions are there to be told of.
+        self.report_metrics_now();
         for (_, part) in std::mem::take(&mut self.parts) {
             drop(part.abandon());
         }
-        self.report_metrics_now();
         self.publish_last_head(Instant::now() + LAST_HEAD.of(over_at));
         if !self.consumer.close(LEAVING.of(over_at)) {
             tracing::warn!("the group was not left in time; it notices after the session timeout");

@@ -124,6 +124,8 @@ fn the_health_log_counts_the_same(world: &World, audit: &Audit) {
         ("unknown_errors", 0),
         ("retries", 0),
         ("in_flight", 0),
+        // All were assigned until the end.
+        ("partitions", usize::try_from(world.partitions).expect("a count")),
     ] {
         assert_eq!(metadata[name], count, "{name}");
     }
