@@ -177,3 +177,46 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     // Writing into a Vec cannot fail.
     drop(out.write_fmt(text));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dlq::Receipt;
+    use crate::failure::Category;
+    use crate::models::{AuditEntry, to_safe_string};
+    use crate::record::{Header, RecordTimestamp, TimestampKind};
+
+    #[test]
+    fn the_read_model_writes_lines_as_the_journal_does() {
+        let order = br#"{ "order_id": "o-1", "note": "\u001b" }"#;
+        let buried = |attempts| {
+            let receipt = Receipt::acknowledged(2, 9);
+            let (id, error) = (uuid::Uuid::from_u128(7), "too\nbad".to_owned());
+            Verdict::DeadLettered(Buried { category: Category::Timeout, error, attempts, id, receipt })
+        };
+        let timestamp = RecordTimestamp { millis: 1_772_368_496_000, kind: TimestampKind::CreateTime };
+        for (key, value, timestamp, deserialized, verdict) in [
+            (Some(&b"o-1"[..]), Some(&order[..]), Some(timestamp), true, Verdict::Processed { attempts: 2 }),
+            (Some(b"\xff"), Some(order), None, true, buried(4)),
+            (None, Some(b"\xff\x00"), Some(timestamp), false, buried(1)),
+            (None, None, None, false, buried(1)),
+        ] {
+            let record = Record {
+                topic: Arc::from("orders"),
+                partition: 1,
+                offset: 5,
+                timestamp,
+                key: key.map(|key| key.to_vec().into()),
+                value: value.map(|value| value.to_vec().into()),
+                headers: vec![Header::new(headers::REPLAY_ID, "r-1")],
+            };
+            let mut lines = Lines::default();
+            lines.push("g", Timestamp::now(), &Judged { record, deserialized, verdict });
+            let line = std::str::from_utf8(&lines.bytes).expect("UTF-8").trim_end();
+            let entry: AuditEntry = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            assert_eq!(to_safe_string(&entry).expect("JSON"), line);
+        }
+    }
+}

@@ -43,11 +43,11 @@ impl fmt::Display for Outcome {
 /// One audit line with `event_type` [`AuditEntry::MESSAGE_RECEIVED`].
 ///
 /// Written as one JSON object, in this order; what is marked `?` is left out where there is none: `timestamp`
-/// (RFC 3339), `event_type`, `kafka_topic`, `kafka_partition`, `kafka_offset`, `kafka_key` (null for a null key),
-/// `kafka_key_base64`?, `kafka_timestamp`? (milliseconds), `raw_message`, `raw_message_base64`?, `message_size`
-/// (bytes), `deserialized`, `error`?, `order_full`?, `outcome`, `failure_reason`?, `attempts`, `replay_id`?,
-/// `dlq_id`?, `dlq_partition`?, `dlq_offset`?, `consumer_group`?, `hash`. The Base64 fields stand for bytes that
-/// are not UTF-8; the plain field is null then.
+/// (RFC 3339), `event_type`, `kafka_topic`, `kafka_partition`, `kafka_offset`, `kafka_timestamp`? (milliseconds),
+/// `consumer_group`?, `kafka_key` or `kafka_key_base64`, `raw_message` or `raw_message_base64`, `message_size`
+/// (bytes), `deserialized`, `error`?, `order_full`?, `outcome`, `failure_reason`?, `attempts`, `dlq_id`?,
+/// `dlq_partition`?, `dlq_offset`?, `replay_id`?, `hash`. A Base64 field stands in place of the plain one for bytes
+/// that are not UTF-8; the plain one is null for Kafka's null. The journal always writes the `consumer_group`.
 #[derive(Clone)]
 pub struct AuditEntry {
     /// When the line was made.
@@ -60,10 +60,12 @@ pub struct AuditEntry {
     pub kafka_partition: i32,
     /// Its offset.
     pub kafka_offset: i64,
-    /// Its key; `None` is Kafka's null.
-    pub kafka_key: Option<Vec<u8>>,
     /// Its timestamp in milliseconds since the Unix epoch.
     pub kafka_timestamp: Option<i64>,
+    /// The consumer group that handled it.
+    pub consumer_group: Option<String>,
+    /// Its key; `None` is Kafka's null.
+    pub kafka_key: Option<Vec<u8>>,
     /// Its payload. `None` is Kafka's null, or, where `message_size` is not 0, a payload that was left out.
     pub raw_message: Option<Vec<u8>>,
     /// The size of its payload in bytes.
@@ -80,16 +82,14 @@ pub struct AuditEntry {
     pub failure_reason: Option<Category>,
     /// The attempts made, the first one included.
     pub attempts: u32,
-    /// The replay that brought the record here again.
-    pub replay_id: Option<String>,
     /// Its dead letter.
     pub dlq_id: Option<Uuid>,
     /// The dead letter's partition in the dead letter topic.
     pub dlq_partition: Option<i32>,
     /// The dead letter's offset there.
     pub dlq_offset: Option<i64>,
-    /// The consumer group that handled it.
-    pub consumer_group: Option<String>,
+    /// The replay that brought the record here again.
+    pub replay_id: Option<String>,
     /// The head of the hash chain with this line, lower-case hex.
     pub hash: String,
 }
@@ -125,12 +125,17 @@ struct Wire<'a> {
     kafka_topic: Cow<'a, str>,
     kafka_partition: i32,
     kafka_offset: i64,
-    kafka_key: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kafka_key_base64: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kafka_timestamp: Option<i64>,
-    raw_message: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumer_group: Option<Cow<'a, str>>,
+    /// `None` where the Base64 field stands for it, `Some(None)` for null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kafka_key: Option<Option<Cow<'a, str>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kafka_key_base64: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    raw_message: Option<Option<Cow<'a, str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_message_base64: Option<Cow<'a, str>>,
     message_size: u64,
@@ -144,15 +149,13 @@ struct Wire<'a> {
     failure_reason: Option<Category>,
     attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    replay_id: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     dlq_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dlq_partition: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dlq_offset: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    consumer_group: Option<Cow<'a, str>>,
+    replay_id: Option<Cow<'a, str>>,
     hash: Cow<'a, str>,
 }
 
@@ -166,10 +169,11 @@ impl Serialize for AuditEntry {
             kafka_topic: Cow::Borrowed(&self.kafka_topic),
             kafka_partition: self.kafka_partition,
             kafka_offset: self.kafka_offset,
-            kafka_key: key.text,
-            kafka_key_base64: key.base64,
             kafka_timestamp: self.kafka_timestamp,
-            raw_message: raw.text,
+            consumer_group: self.consumer_group.as_deref().map(Cow::Borrowed),
+            kafka_key: key.base64.is_none().then_some(key.text),
+            kafka_key_base64: key.base64,
+            raw_message: raw.base64.is_none().then_some(raw.text),
             raw_message_base64: raw.base64,
             message_size: self.message_size,
             deserialized: self.deserialized,
@@ -178,11 +182,10 @@ impl Serialize for AuditEntry {
             outcome: self.outcome,
             failure_reason: self.failure_reason,
             attempts: self.attempts,
-            replay_id: self.replay_id.as_deref().map(Cow::Borrowed),
             dlq_id: self.dlq_id,
             dlq_partition: self.dlq_partition,
             dlq_offset: self.dlq_offset,
-            consumer_group: self.consumer_group.as_deref().map(Cow::Borrowed),
+            replay_id: self.replay_id.as_deref().map(Cow::Borrowed),
             hash: Cow::Borrowed(&self.hash),
         }
         .serialize(serializer)
@@ -199,16 +202,17 @@ impl TryFrom<Wire<'_>> for AuditEntry {
     type Error = BytesFieldError;
 
     fn try_from(wire: Wire<'_>) -> Result<Self, BytesFieldError> {
-        let key = BytesField { text: wire.kafka_key, base64: wire.kafka_key_base64 };
-        let raw = BytesField { text: wire.raw_message, base64: wire.raw_message_base64 };
+        let key = BytesField { text: wire.kafka_key.flatten(), base64: wire.kafka_key_base64 };
+        let raw = BytesField { text: wire.raw_message.flatten(), base64: wire.raw_message_base64 };
         Ok(Self {
             timestamp: wire.timestamp,
             event_type: wire.event_type.into_owned(),
             kafka_topic: wire.kafka_topic.into_owned(),
             kafka_partition: wire.kafka_partition,
             kafka_offset: wire.kafka_offset,
-            kafka_key: key.decode()?,
             kafka_timestamp: wire.kafka_timestamp,
+            consumer_group: wire.consumer_group.map(Cow::into_owned),
+            kafka_key: key.decode()?,
             raw_message: raw.decode()?,
             message_size: wire.message_size,
             deserialized: wire.deserialized,
@@ -217,11 +221,10 @@ impl TryFrom<Wire<'_>> for AuditEntry {
             outcome: wire.outcome,
             failure_reason: wire.failure_reason,
             attempts: wire.attempts,
-            replay_id: wire.replay_id.map(Cow::into_owned),
             dlq_id: wire.dlq_id,
             dlq_partition: wire.dlq_partition,
             dlq_offset: wire.dlq_offset,
-            consumer_group: wire.consumer_group.map(Cow::into_owned),
+            replay_id: wire.replay_id.map(Cow::into_owned),
             hash: wire.hash.into_owned(),
         })
     }
@@ -232,12 +235,13 @@ mod tests {
     use super::*;
     use crate::models::to_safe_string;
 
-    const PROCESSED: &str = r#"{"timestamp":"2026-03-01T12:34:56.789Z","event_type":"message.received","kafka_topic":"orders","kafka_partition":2,"kafka_offset":17,"kafka_key":"o-1","kafka_timestamp":1772368496000,"raw_message":"{ \"order_id\": \"o-1\" }","message_size":21,"deserialized":true,"order_full":{ "order_id": "o-1" },"outcome":"processed","attempts":1,"consumer_group":"g","hash":"00ff"}"#;
-    const DEAD: &str = r#"{"timestamp":"2026-03-01T12:34:56.000Z","event_type":"message.received","kafka_topic":"orders","kafka_partition":0,"kafka_offset":0,"kafka_key":null,"kafka_key_base64":"/w==","raw_message":null,"raw_message_base64":"/wA=","message_size":2,"deserialized":false,"error":"the payload is not UTF-8","outcome":"dead_lettered","failure_reason":"DESERIALIZATION_ERROR","attempts":1,"replay_id":"r","dlq_id":"67e55044-10b1-426f-9247-bb680e5fe0c8","dlq_partition":0,"dlq_offset":5,"hash":"00ff"}"#;
+    const PROCESSED: &str = r#"{"timestamp":"2026-03-01T12:34:56.789Z","event_type":"message.received","kafka_topic":"orders","kafka_partition":2,"kafka_offset":17,"kafka_timestamp":1772368496000,"consumer_group":"g","kafka_key":"o-1","raw_message":"{ \"order_id\": \"o-1\" }","message_size":21,"deserialized":true,"order_full":{ "order_id": "o-1" },"outcome":"processed","attempts":1,"hash":"00ff"}"#;
+    const TOMBSTONE: &str = r#"{"timestamp":"2026-03-01T12:34:56.000Z","event_type":"message.received","kafka_topic":"orders","kafka_partition":0,"kafka_offset":0,"consumer_group":"g","kafka_key":null,"raw_message":null,"message_size":0,"deserialized":false,"error":"the payload is null","outcome":"dead_lettered","failure_reason":"DESERIALIZATION_ERROR","attempts":1,"dlq_id":"67e55044-10b1-426f-9247-bb680e5fe0c8","dlq_partition":0,"dlq_offset":5,"hash":"00ff"}"#;
+    const DEAD: &str = r#"{"timestamp":"2026-03-01T12:34:56.000Z","event_type":"message.received","kafka_topic":"orders","kafka_partition":0,"kafka_offset":0,"kafka_key_base64":"/w==","raw_message_base64":"/wA=","message_size":2,"deserialized":false,"error":"the payload is not UTF-8","outcome":"dead_lettered","failure_reason":"DESERIALIZATION_ERROR","attempts":1,"dlq_id":"67e55044-10b1-426f-9247-bb680e5fe0c8","dlq_partition":0,"dlq_offset":5,"replay_id":"r","hash":"00ff"}"#;
 
     #[test]
     fn lines_come_back_byte_for_byte() {
-        for line in [PROCESSED, DEAD] {
+        for line in [PROCESSED, DEAD, TOMBSTONE] {
             let entry: AuditEntry = serde_json::from_str(line).unwrap();
             assert_eq!(to_safe_string(&entry).unwrap(), line);
             assert_eq!(entry.event_type, AuditEntry::MESSAGE_RECEIVED);
@@ -253,9 +257,8 @@ mod tests {
         let entry: AuditEntry = serde_json::from_str(DEAD).unwrap();
         assert_eq!((entry.kafka_key, entry.raw_message), (Some(vec![0xff]), Some(vec![0xff, 0])));
 
-        let tombstone =
-            DEAD.replace(r#","raw_message_base64":"/wA=","message_size":2"#, r#","message_size":0"#);
-        let entry: AuditEntry = serde_json::from_str(&tombstone).unwrap();
+        let entry: AuditEntry = serde_json::from_str(TOMBSTONE).unwrap();
+        assert_eq!(entry.kafka_key, None);
         assert_eq!((entry.raw_message, entry.message_size), (None, 0));
     }
 
