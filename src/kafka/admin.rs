@@ -117,9 +117,17 @@ impl Admin {
         }))
     }
 
+    /// A broker to ask what any broker can tell. Left to itself the client asks the controller, and waits the whole time
+    /// for a cluster that names none (the embedded broker); asked directly, a broker that cannot tell is known at once.
+    fn any_broker(&self, topic: &str) -> Result<Option<i32>, rdkafka::error::KafkaError> {
+        let metadata = self.metadata.client().fetch_metadata(Some(topic), self.timeout)?;
+        Ok(metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id))
+    }
+
     /// The id that the topic got when it was created; `None` where the broker does not tell.
     pub fn topic_id(&self, name: &str) -> Option<String> {
-        native::topic_id(self.metadata.client().native_ptr(), name, self.timeout)
+        let broker = self.any_broker(name).ok()??;
+        native::topic_id(self.metadata.client().native_ptr(), broker, name, self.timeout)
     }
 
     /// A topic's settings, by Kafka's names.
@@ -128,14 +136,7 @@ impl Admin {
     /// [`KafkaError::Request`] when the broker does not tell.
     pub async fn topic_config(&self, name: &str) -> Result<HashMap<String, String>, KafkaError> {
         let what = || format!("read the settings of topic {name}");
-        // Any broker can tell. Left to itself the client asks the controller, and waits the whole time for a cluster that
-        // names none (the embedded broker); asked directly, a broker that cannot tell is known at once.
-        let metadata = self
-            .metadata
-            .client()
-            .fetch_metadata(Some(name), self.timeout)
-            .map_err(|e| KafkaError::request(what(), e))?;
-        let any_broker = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
+        let any_broker = self.any_broker(name).map_err(|e| KafkaError::request(what(), e))?;
         let options = AdminOptions::new().request_timeout(Some(self.timeout)).broker_id(any_broker);
         let answers = self
             .admin

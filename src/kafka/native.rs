@@ -323,7 +323,12 @@ pub(super) fn metadata_of(list: &TopicPartitionList) -> Vec<String> {
 
 /// The id that a topic got when it was created: another topic of the same name has another one. `None` where the broker
 /// does not tell.
-pub(super) fn topic_id(client: *mut sys::rd_kafka_t, topic: &str, timeout: Duration) -> Option<String> {
+pub(super) fn topic_id(
+    client: *mut sys::rd_kafka_t,
+    broker: i32,
+    topic: &str,
+    timeout: Duration,
+) -> Option<String> {
     let name = CString::new(topic).ok()?;
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client is live; the queue, the options and the collection are ours and destroyed below, after the
@@ -336,6 +341,8 @@ pub(super) fn topic_id(client: *mut sys::rd_kafka_t, topic: &str, timeout: Durat
         );
         // A timeout that is refused leaves the default of a minute; the poll below has its own limit.
         sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+        // An id that is refused leaves the choice to the client, which is the controller.
+        sys::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
         let mut names = [name.as_ptr()];
         let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         sys::rd_kafka_DescribeTopics(client, topics, options, queue);
