@@ -25,9 +25,9 @@ fn a_tracker_that_is_stopped_under_load_goes_on_where_it_was() {
     world.send_orders(1_500);
     let target = Target::start(|_| Answer::Status(200));
     let flags = ["--deliver-to", &target.url(), "--outage-guard", "off"];
-    for lines in [200, 600] {
+    for _ in 0..2 {
         let mut tracker = world.tracker("tracker", &flags);
-        tracker.wait_lines(lines);
+        tracker.wait_lines(tracker.lines() + 200);
         tracker.stop();
         assert!(tracker.lines() < 1_500, "there was nothing left to stop");
     }

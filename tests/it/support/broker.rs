@@ -17,7 +17,10 @@ pub fn required() -> bool {
 /// Says on the real standard error (the test harness hides what a passing test prints) that a flow was not run.
 pub fn not_run(flow: &str, why: &str) {
     assert!(!required(), "{flow} was not run: {why}");
-    drop(writeln!(std::io::stderr(), "not run: {flow}: {why}"));
+    // The harness names a test's thread after it, unless there is one thread for all.
+    let thread = std::thread::current();
+    let name = thread.name().filter(|name| name.contains("::")).unwrap_or(flow);
+    drop(writeln!(std::io::stderr(), "not run: {name}: {why}"));
 }
 
 /// The servers of the real Kafka; one for all tests of this process. `Err` says why there is none.
@@ -60,17 +63,19 @@ impl OwnKafka {
         }
         let folder = tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let home = folder.expect("a folder for Kafka").keep();
-        let watchdog = watch(&home);
+        // From here on its drop stops and removes whatever there is by then.
+        let mut own = Self { servers: String::new(), watchdog: watch(&home), home };
         let mut said = String::new();
         for _ in 0..3 {
             let (port, controller_port) = free_ports();
-            let output = script(&home, &["start"])
+            let output = script(&own.home, &["start"])
                 .env("KAFKA_PORT", port.to_string())
                 .env("KAFKA_CONTROLLER_PORT", controller_port.to_string())
                 .output()
                 .expect("bash runs");
             if output.status.success() {
-                return Ok(Self { servers: format!("127.0.0.1:{port}"), home, watchdog });
+                own.servers = format!("127.0.0.1:{port}");
+                return Ok(own);
             }
             said = String::from_utf8_lossy(&output.stderr).into_owned();
             if !runs("mvn", "-version") {

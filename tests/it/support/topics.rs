@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers as _;
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -54,7 +55,8 @@ impl Reader {
 
     fn partitions(&self, topic: &str) -> Vec<i32> {
         let metadata = self.client.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
-        let mut numbers: Vec<_> = metadata.topics()[0].partitions().iter().map(|part| part.id()).collect();
+        let mut numbers: Vec<_> =
+            metadata.topics()[0].partitions().iter().map(MetadataPartition::id).collect();
         numbers.sort_unstable();
         numbers
     }

@@ -62,7 +62,8 @@ impl World {
     fn embedded(flow: &str, partitions: i32) -> Self {
         use pubsub_kafka::kafka::embedded::EmbeddedBroker;
         let mut world = Self::named("", flow, partitions);
-        let topics = [(world.topic.clone(), partitions), (world.dlq.clone(), partitions)];
+        let heads = ("orders-audit-heads".to_owned(), 1);
+        let topics = [(world.topic.clone(), partitions), (world.dlq.clone(), partitions), heads];
         let listen = "127.0.0.1:0".parse().expect("an address");
         let embedded = EmbeddedBroker::start(listen, &topics).expect("an embedded broker");
         world.servers = embedded.addr().to_string();
