@@ -87,7 +87,7 @@ pub fn verify(paths: &[PathBuf], mut progress: impl FnMut(u64)) -> Result<Vec<Ve
         done += file.bytes;
         files.push(file);
     }
-    files.sort_by(|a, b| (a.file_id, a.segment).cmp(&(b.file_id, b.segment)));
+    files.sort_by_key(|file| (file.file_id, file.segment));
     for pair in files.windows(2) {
         let [first, second] = pair else { continue };
         let neighbours = first.file_id == second.file_id && first.segment + 1 == second.segment;

@@ -90,7 +90,7 @@ impl Admin {
                 .fetch_metadata(Some(name), left)
                 .map_err(|e| KafkaError::request(format!("read the metadata of topic {name}"), e))?;
             let found = metadata.topics().iter().find(|topic| topic.name() == name);
-            let code = found.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
+            let code = found.and_then(rdkafka::metadata::MetadataTopic::error).map(RDKafkaErrorCode::from);
             match said_of(found.is_some(), code) {
                 Said::Exists => break metadata,
                 Said::Missing => return Ok(None),

@@ -25,7 +25,7 @@ impl Written {
         let options = WriterOptions { topic: Arc::from("orders"), segment_bytes };
         let stop_waiting = Arc::new(AtomicBool::new(false));
         let (writer, thread) = AuditWriter::start(journal, options, stop_waiting, move |completion| {
-            drop(report.send(completion))
+            drop(report.send(completion));
         })
         .expect("start the writer");
         Self { writer: Some(writer), reports, thread: Some(thread) }
