@@ -134,7 +134,7 @@ impl Tracker<'_> {
                     self.commits.others.extend(found);
                 }
                 Err(error) => {
-                    tracing::debug!(error = chain_of(&error), "cannot see what others have committed")
+                    tracing::debug!(error = chain_of(&error), "cannot see what others have committed");
                 }
             }
         }
