@@ -1,11 +1,13 @@
-//! The audit journal: one line for each outcome, append-only, hash-chained, on disk before anything is committed. Knows
-//! nothing of Kafka's client and decides no outcome.
+//! The audit journal: one line for each outcome, append-only, hash-chained, on disk before anything is committed. Decides
+//! no outcome; only `prove` asks Kafka anything.
 
 mod chain;
 mod control;
 mod file;
 mod journal;
 mod line;
+#[cfg(feature = "audit")]
+pub mod prove;
 mod ranges;
 mod reading;
 mod scan;

@@ -65,6 +65,10 @@ pub enum RunError {
     #[cfg(feature = "audit")]
     #[error(transparent)]
     Verify(#[from] crate::audit::VerifyError),
+    /// The audit log could not be held against Kafka.
+    #[cfg(feature = "audit")]
+    #[error(transparent)]
+    Prove(#[from] crate::audit::prove::ProveError),
     /// A later version can do it.
     #[error("{what} is not built yet; {meanwhile}")]
     NotBuilt {
@@ -110,9 +114,9 @@ impl RunError {
             #[cfg(feature = "dlq")]
             Self::List(crate::dlq::ListError::Output(source)) => output_exit(source),
             #[cfg(feature = "audit")]
-            Self::Verify(crate::audit::VerifyError::Read { .. }) => Exit::Failure,
+            Self::Verify(error) => verify_exit(error),
             #[cfg(feature = "audit")]
-            Self::Verify(_) => Exit::Integrity,
+            Self::Prove(error) => prove_exit(error),
             Self::NotBuilt { .. } => Exit::Failure,
             Self::Io { source, .. } => output_exit(source),
         }
@@ -159,6 +163,27 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
         | PipelineError::Thread(_)
         | PipelineError::StartPanicked
         | PipelineError::Listen { .. } => Exit::Failure,
+    }
+}
+
+#[cfg(feature = "audit")]
+fn verify_exit(error: &crate::audit::VerifyError) -> Exit {
+    use crate::audit::VerifyError;
+    match error {
+        VerifyError::Read { .. } => Exit::Failure,
+        VerifyError::Broken { .. } | VerifyError::Apart { .. } => Exit::Integrity,
+    }
+}
+
+#[cfg(feature = "audit")]
+fn prove_exit(error: &crate::audit::prove::ProveError) -> Exit {
+    use crate::audit::prove::ProveError;
+    match error {
+        ProveError::Verify(error) => verify_exit(error),
+        ProveError::Kafka(error) => kafka_exit(error),
+        ProveError::OtherGroup { .. } | ProveError::Twice { .. } => Exit::Usage,
+        ProveError::Unreadable { .. } => Exit::Integrity,
+        ProveError::Runtime(_) => Exit::Failure,
     }
 }
 

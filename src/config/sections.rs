@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::check::{need, topic};
+use super::check::{name, need, topic};
 use super::values::{Decimal, Int, Listen, Name, Rate, Size, Span, Switch, TopicName};
 use super::{ConfigError, KafkaSettings};
 use crate::failure::Category;
@@ -182,6 +182,28 @@ impl DlqRaw {
     }
 }
 
+impl AuditRaw {
+    /// Which audit log, and what it is held against.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the two topics are one.
+    pub fn check(self, kafka: KafkaSettings) -> Result<AuditSettings, ConfigError> {
+        let settings = AuditSettings {
+            kafka,
+            topic: topic(self.topic, "topic")?,
+            group: name(self.group, "group")?,
+            dlq_topic: topic(self.dlq_topic, "dlq-topic")?,
+        };
+        if settings.topic == settings.dlq_topic {
+            return Err(ConfigError::value(
+                "--dlq-topic",
+                "is the topic whose records are to be in the audit log",
+            ));
+        }
+        Ok(settings)
+    }
+}
+
 impl BrokerRaw {
     /// Where clients reach the broker, and its topics with their numbers of partitions.
     ///
@@ -206,6 +228,19 @@ impl BrokerRaw {
             topics.iter().map(|text| parse(text).ok_or_else(|| wrong(text))).collect::<Result<_, _>>()?;
         Ok((listen, topics))
     }
+}
+
+/// What an audit log is held against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// How Kafka is reached.
+    pub kafka: KafkaSettings,
+    /// The topic whose records are to be in it.
+    pub topic: String,
+    /// The consumer group that wrote it.
+    pub group: String,
+    /// Where its dead letters went.
+    pub dlq_topic: String,
 }
 
 /// What `dlq list` lists.

@@ -16,4 +16,4 @@ pub use client::wait_until_reachable;
 pub use consumer::{Commit, CommitReport, Consumer, ConsumerOptions, Event, GroupOffset, Position};
 pub use error::KafkaError;
 pub use producer::{Delivered, Delivery, Outgoing, Producer, ProducerOptions, SendError};
-pub use reader::Reader;
+pub use reader::{Reader, committed_offsets};

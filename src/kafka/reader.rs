@@ -53,11 +53,18 @@ impl Reader {
                 ranges.push((partition, log_start, end));
             }
         }
-        Self::of(settings, topic, &ranges)
+        Self::over(settings, topic, &ranges)
     }
 
-    /// Reads ranges of offsets: partition, first offset, end.
-    fn of(settings: &KafkaSettings, topic: &str, ranges: &[(i32, i64, i64)]) -> Result<Self, KafkaError> {
+    /// Reads ranges of offsets: partition, first offset, end. None of them may be empty.
+    ///
+    /// # Errors
+    /// [`KafkaError::Config`] and [`KafkaError::Request`] when the client refuses.
+    pub fn over(
+        settings: &KafkaSettings,
+        topic: &str,
+        ranges: &[(i32, i64, i64)],
+    ) -> Result<Self, KafkaError> {
         let config = client_config(
             settings,
             &[
@@ -101,7 +108,7 @@ impl Reader {
         let (log_start, end) = Admin::new(settings)?.watermarks(topic, partition)?;
         let from = from.max(log_start);
         let ranges = if from < end { vec![(partition, from, end)] } else { Vec::new() };
-        Self::of(settings, topic, &ranges)
+        Self::over(settings, topic, &ranges)
     }
 
     /// The next record; `None` when every partition is read to its end.
@@ -136,4 +143,41 @@ impl Reader {
         }
         Ok(None)
     }
+}
+
+/// What a group has committed in a topic, by partition; those where it never committed are left out. Does not join it.
+///
+/// # Errors
+/// [`KafkaError::Request`] when the coordinator does not answer in time.
+pub fn committed_offsets(
+    settings: &KafkaSettings,
+    group: &str,
+    topic: &str,
+    partitions: i32,
+) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let failed = |source| KafkaError::request(format!("read the offsets of the group {group}"), source);
+    let client: BaseConsumer<LoggingContext> = client_config(settings, &[("group.id", group)])
+        .create_with_context(LoggingContext)
+        .map_err(KafkaError::Config)?;
+    let mut list = TopicPartitionList::new();
+    for number in 0..partitions {
+        list.add_partition(topic, number);
+    }
+    let begun = Instant::now();
+    let answer = loop {
+        match client.committed_offsets(list.clone(), PATIENCE.saturating_sub(begun.elapsed())) {
+            Ok(answer) => break answer,
+            // A group's coordinator may be moving in.
+            Err(_) if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(100)),
+            Err(error) => return Err(failed(error)),
+        }
+    };
+    let mut committed = BTreeMap::new();
+    for element in answer.elements() {
+        element.error().map_err(failed)?;
+        if let Offset::Offset(offset) = element.offset() {
+            committed.insert(element.partition(), offset);
+        }
+    }
+    Ok(committed)
 }

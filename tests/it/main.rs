@@ -17,6 +17,8 @@ mod flows {
     mod many_orders;
     mod other_client;
     mod positions;
+    #[cfg(feature = "audit")]
+    mod proof;
     mod shutdown;
     mod topic_ends;
 }

@@ -124,9 +124,13 @@ impl World {
 
     /// Deletes what is below `before` in a partition of the source topic, as retention does.
     pub fn delete_records(&self, partition: i32, before: i64) {
+        self.delete_records_of(&self.topic, partition, before);
+    }
+
+    /// The same for any topic.
+    pub fn delete_records_of(&self, topic: &str, partition: i32, before: i64) {
         let mut list = rdkafka::TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, partition, rdkafka::Offset::Offset(before))
-            .expect("an offset");
+        list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(before)).expect("an offset");
         let answer = self.runtime.block_on(self.admin().delete_records(&list, &AdminOptions::new()));
         answer.expect("deleted").elements()[0].error().expect("deleted");
     }

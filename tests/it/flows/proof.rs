@@ -1,0 +1,272 @@
+//! `audit prove` on Kafka: a run is proven, whatever happened on its way, and nothing that is missing goes unnoticed.
+
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use serde_json::Value;
+
+use crate::support::{World, bytes, order, program, wait_for};
+
+/// Runs `audit prove` on files in the world's folder.
+fn run(world: &World, files: &[&str], flags: &[&str]) -> Output {
+    run_on(&world.servers, world, files, flags)
+}
+
+fn run_on(servers: &str, world: &World, files: &[&str], flags: &[&str]) -> Output {
+    let names = ["--topic", &world.topic, "--group", &world.group, "--dlq-topic", &world.dlq];
+    program(env!("CARGO_BIN_EXE_audit"))
+        .args(["prove", "-b", servers])
+        .args(names)
+        .args(flags)
+        .args(files)
+        .current_dir(world.path(""))
+        .output()
+        .expect("audit runs")
+}
+
+struct Proven {
+    code: i32,
+    json: Value,
+    stderr: String,
+}
+
+impl Proven {
+    fn total(&self, count: &str) -> u64 {
+        self.json["total"][count].as_u64().unwrap_or_else(|| panic!("no {count} in {}", self.json))
+    }
+
+    fn violations(&self, kind: &str) -> u64 {
+        self.json["violations"]["counts"][kind].as_u64().unwrap_or(0)
+    }
+}
+
+fn prove(world: &World, files: &[&str]) -> Proven {
+    let output = run(world, files, &["--json"]);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {stderr}"));
+    Proven { code: output.status.code().expect("a code"), json, stderr }
+}
+
+fn assert_proven(world: &World, files: &[&str]) -> Proven {
+    let proven = prove(world, files);
+    assert_eq!(proven.code, 0, "{}\n{}", proven.stderr, proven.json);
+    assert_eq!(proven.json["proven"], true);
+    assert_eq!(proven.violations_total(), 0);
+    proven
+}
+
+impl Proven {
+    fn violations_total(&self) -> u64 {
+        self.json["violations"]["total"].as_u64().expect("a number")
+    }
+}
+
+/// 30 orders and 2 that are none, tracked to the end.
+fn tracked(flow: &str) -> Option<World> {
+    let world = World::real(flow, 2)?;
+    world.send_orders(30);
+    world.send(vec![
+        world.record(0, Some(b"\xff"), Some(b"not an order")),
+        world.record(1, None, Some(b"\xfe\x00")),
+    ]);
+    world.track_to_end("tracker", &[]);
+    Some(world)
+}
+
+/// Writes the lines that are kept as somebody would who knows the chain: sound again, checkpoints included.
+fn rewrite(from: &Path, to: &Path, keep: impl Fn(usize, &str) -> bool) {
+    let text = std::fs::read_to_string(from).expect("an audit log");
+    let mut head = [0; 32];
+    let mut out = String::new();
+    let hex = |hash: &[u8; 32]| blake3::Hash::from_bytes(*hash).to_hex().to_string();
+    let kept = text.lines().enumerate().filter(|(number, line)| keep(*number, line)).map(|(_, line)| line);
+    for (number, line) in kept.enumerate() {
+        let mut own = line[..line.len() - ",\"hash\":\"\"}".len() - 64].to_owned();
+        let any: Value = serde_json::from_str(line).expect("JSON");
+        if any["event_type"] != "message.received" {
+            let old = format!("\"lines\":{},\"head\":{}", any["lines"], any["head"]);
+            assert!(own.contains(&old), "{own}");
+            own = own.replace(&old, &format!("\"lines\":{number},\"head\":\"{}\"", hex(&head)));
+        }
+        let inner = blake3::hash(own.as_bytes());
+        head = *blake3::hash(&[&head[..], inner.as_bytes()].concat()).as_bytes();
+        out.push_str(&format!("{own},\"hash\":\"{}\"}}\n", hex(&head)));
+    }
+    std::fs::write(to, out).expect("written");
+}
+
+#[test]
+fn a_clean_run_is_proven_from_its_file_alone() {
+    let Some(mut world) = tracked("proof") else { return };
+    let proven = assert_proven(&world, &["tracker.events"]);
+    let counts = ["records", "processed", "dead_lettered", "letters", "missing", "pending", "gaps"];
+    assert_eq!(counts.map(|count| proven.total(count)), [32, 30, 2, 2, 0, 0, 0]);
+    assert_eq!(proven.json["heads"], 1);
+    assert_eq!(proven.json["partitions"].as_array().map(Vec::len), Some(2));
+
+    let table = String::from_utf8(run(&world, &["tracker.events"], &[]).stdout).expect("UTF-8");
+    assert!(table.contains("proven: 32 committed records, each with its outcome"), "{table}");
+
+    // Other dead letters in the same topic, and another group's, are not this group's business.
+    let own = std::mem::replace(&mut world.group, format!("{}-another", world.topic));
+    world.track_to_end("other", &[]);
+    assert_eq!(
+        run(&world, &["tracker.events"], &[]).status.code(),
+        Some(2),
+        "the wrong group was not refused"
+    );
+    assert_proven(&world, &["other.events"]);
+    world.group = own;
+    assert_eq!(assert_proven(&world, &["tracker.events"]).total("letters"), 2);
+}
+
+#[test]
+fn what_is_taken_from_the_audit_log_is_missed() {
+    let Some(world) = tracked("taken") else { return };
+    let live = world.path("tracker.events");
+    let lines = std::fs::read_to_string(&live).expect("the log").lines().count();
+
+    // One line less, the chain made sound again.
+    rewrite(&live, &world.path("one-less.events"), |_, line| !line.contains("\"kafka_key\":\"o-7\""));
+    let proven = prove(&world, &["one-less.events"]);
+    assert_eq!((proven.code, proven.total("missing"), proven.violations("missing")), (6, 1, 1));
+    let place = format!("{}/1@3: this record is committed, but has no line", world.topic);
+    assert!(proven.stderr.contains(&place), "{}", proven.stderr);
+    assert_eq!(proven.violations("journal_cut"), 1, "{}", proven.json);
+
+    // The line of a dead letter less.
+    rewrite(&live, &world.path("no-letter.events"), |_, line| {
+        !line.contains("\"raw_message\":\"not an order\"")
+    });
+    let proven = prove(&world, &["no-letter.events"]);
+    assert_eq!((proven.code, proven.violations("missing"), proven.violations("letter_unlisted")), (6, 1, 1));
+
+    // The tail cut off, down to a line break: its chain is sound.
+    rewrite(&live, &world.path("cut.events"), |number, _| number < lines - 2);
+    let proven = prove(&world, &["cut.events"]);
+    assert_eq!((proven.code, proven.violations("journal_cut")), (6, 1), "{}", proven.json);
+
+    // Another file instead.
+    std::fs::write(world.path("empty.events"), "").expect("written");
+    let proven = prove(&world, &["empty.events"]);
+    assert_eq!((proven.code, proven.violations("journal_not_given")), (6, 1), "{}", proven.json);
+    assert_eq!(proven.violations("missing"), 32);
+
+    // A file that was changed is refused before Kafka is asked anything.
+    let changed =
+        std::fs::read_to_string(&live).expect("the log").replacen("\"quantity\":2", "\"quantity\":3", 1);
+    std::fs::write(world.path("changed.events"), changed).expect("written");
+    let output = run_on("127.0.0.1:1", &world, &["changed.events"], &["--connect-timeout", "300ms"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{stderr}");
+    assert!(stderr.contains("changed.events: line "), "{stderr}");
+
+    let output = run_on("127.0.0.1:1", &world, &["tracker.events"], &["--connect-timeout", "300ms"]);
+    assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::copy(&live, world.path("copy.events")).expect("copied");
+    let output = run(&world, &["tracker.events", "copy.events"], &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_dead_letter_that_was_purged_is_not_lost() {
+    let Some(world) = tracked("purged") else { return };
+    world.delete_records_of(&world.dlq, 0, 1);
+    let proven = assert_proven(&world, &["tracker.events"]);
+    assert_eq!((proven.total("letters"), proven.total("letters_purged")), (1, 1));
+
+    // So are records that retention has passed.
+    world.delete_records(0, 5);
+    let proven = assert_proven(&world, &["tracker.events"]);
+    assert_eq!((proven.total("records"), proven.total("expired")), (27, 5));
+
+    // The whole topic gone is another matter.
+    world.delete(&world.dlq);
+    let proven = prove(&world, &["tracker.events"]);
+    assert_eq!((proven.code, proven.violations("letter_lost")), (6, 2), "{}", proven.json);
+}
+
+#[test]
+fn a_takeover_after_a_crash_repeats_and_loses_nothing() {
+    let Some(world) = World::real("takeover", 2) else { return };
+    world.send_orders(40);
+    world.send(vec![world.record(0, None, Some(b"not an order"))]);
+    // What it does is never committed: whoever takes over cannot know of it.
+    let flags = ["--session-timeout", "6s", "--max-poll-interval", "6s", "--shutdown-timeout", "2s"];
+    let mut first = world.tracker("first", &[&flags[..], &["--commit-interval", "1h"]].concat());
+    first.wait_lines(41);
+    wait_for("the first one's head", 20, || {
+        let heads = world.read("orders-audit-heads");
+        let ours = |key: &[u8]| key.starts_with(format!("{}/", world.group).as_bytes());
+        heads.iter().any(|head| head.key.as_deref().is_some_and(ours)).then_some(())
+    });
+    first.signal("KILL");
+    first.ended_within(Duration::from_secs(10));
+    world.track_to_end("second", &flags);
+
+    let proven = assert_proven(&world, &["first.events", "second.events"]);
+    assert_eq!((proven.total("records"), proven.total("repeats"), proven.total("duplicates")), (41, 41, 0));
+    assert_eq!((proven.total("dead_lettered"), proven.total("letters")), (1, 1));
+    // Neither file may be left out, though the second one alone has every line.
+    let proven = prove(&world, &["second.events"]);
+    assert_eq!((proven.code, proven.violations("journal_not_given"), proven.total("missing")), (6, 1, 0));
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn aborted_transactions_and_markers_are_no_loss() {
+    let Some(world) = World::real("proof-transactions", 1) else { return };
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &world.servers)
+        .set("transactional.id", &world.topic)
+        .create()
+        .expect("a producer");
+    producer.init_transactions(PATIENCE).expect("transactions");
+    for (id, commit) in [("a", true), ("gone", false), ("b", true), ("gone too", false)] {
+        producer.begin_transaction().expect("begun");
+        let value = bytes(&order(id));
+        producer
+            .send(BaseRecord::to(&world.topic).key(id).payload(&value))
+            .map_err(|(e, _)| e)
+            .expect("sent");
+        producer.flush(PATIENCE).expect("acknowledged");
+        let ended =
+            if commit { producer.commit_transaction(PATIENCE) } else { producer.abort_transaction(PATIENCE) };
+        ended.expect("ended");
+    }
+    world.track_to_end("tracker", &[]);
+    assert_eq!(world.committed(), [8]);
+    let proven = assert_proven(&world, &["tracker.events"]);
+    assert_eq!((proven.total("records"), proven.total("gaps"), proven.total("orphans")), (2, 6, 0));
+}
+
+#[test]
+fn what_compaction_removed_is_no_loss() {
+    let Some(mut world) = World::real("proof-compaction", 1) else { return };
+    world.topic = format!("{}-compacted", world.topic);
+    let compacted =
+        [("cleanup.policy", "compact"), ("segment.ms", "50"), ("min.cleanable.dirty.ratio", "0.01")];
+    world.create(&world.topic, 1, &compacted);
+    let send = |number: i64| {
+        let value = bytes(&order(&format!("o-{number}")));
+        world.send(vec![world.record(0, Some(b"same key"), Some(&value))]);
+    };
+    (0..5).for_each(send);
+    world.track_to_end("tracker", &[]);
+    assert_eq!(assert_proven(&world, &["tracker.events"]).total("records"), 5);
+    let mut number = 5;
+    wait_for("the compaction", 90, || {
+        // A record in a later segment lets the cleaner have the earlier ones.
+        std::thread::sleep(Duration::from_millis(300));
+        number += 1;
+        send(number);
+        (world.read(&world.topic)[0].offset > 0).then_some(())
+    });
+    world.track_to_end("tracker", &[]);
+    let proven = assert_proven(&world, &["tracker.events"]);
+    assert!(proven.total("compacted") > 0 && proven.total("gaps") > 0, "{}", proven.json);
+}
