@@ -21,7 +21,7 @@ use super::intake::Shared;
 use super::judge::Judge;
 use super::probe::{self, Pulse};
 use super::stats::Stats;
-use super::tracker::Tracker;
+use super::tracker::{Known, Tracker};
 use crate::audit::{AuditError, AuditWriter, Identity, Journal, OffsetSet, WriterOptions};
 use crate::config::{DeliverTarget, TrackerSettings};
 use crate::dlq::{Handler, HandlerConfig, KafkaSink, KafkaSinkConfig, RetryPolicy};
@@ -216,7 +216,8 @@ pub fn run(
         "started"
     );
     let (ended, over_at) =
-        Tracker::new(settings, consumer, shared, completions, pulse, ends, settled, stop.clone()).run();
+        Tracker::new(settings, consumer, shared, completions, pulse, Known { ends, settled }, stop.clone())
+            .run();
     // Nobody hands lines over any more; the file is closed when its thread has ended.
     give_up.store(true, Ordering::Release);
     while !writer_thread.is_finished() && Instant::now() < over_at {

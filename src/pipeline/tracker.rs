@@ -75,6 +75,14 @@ pub(super) struct Tracker<'s> {
     reported: Reported,
 }
 
+/// What is known before the first partition is taken over.
+pub(super) struct Known {
+    /// With `--exit-at-end`: the end of every partition that holds records.
+    pub(super) ends: Option<BTreeMap<i32, i64>>,
+    /// The outcomes that the journal has already.
+    pub(super) settled: BTreeMap<i32, OffsetSet>,
+}
+
 impl<'s> Tracker<'s> {
     /// A tracker that has not joined its group yet.
     pub(super) fn new(
@@ -83,11 +91,11 @@ impl<'s> Tracker<'s> {
         shared: Shared,
         completions: Receiver<Completion>,
         pulse: Arc<Pulse>,
-        ends: Option<BTreeMap<i32, i64>>,
-        settled: BTreeMap<i32, OffsetSet>,
+        known: Known,
         stop: CancellationToken,
     ) -> Self {
         let now = Instant::now();
+        let Known { ends, settled } = known;
         Self {
             settings,
             consumer,

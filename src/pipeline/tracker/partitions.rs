@@ -46,8 +46,12 @@ impl Tracker<'_> {
         let leaving = |at: &TopicPartition| self.leaving.iter().any(|(number, _)| *number == at.partition);
         let due = |a: &mut Assigning| a.next_try <= Instant::now() && !a.partitions.iter().any(leaving);
         let Some(assigning) = self.assigning.take_if(due) else { return Ok(()) };
-        let positions = match self.positions(&assigning.partitions) {
-            Ok(positions) => positions,
+        let ready = self.positions(&assigning.partitions).and_then(|positions| {
+            let wrote = !self.stop.is_cancelled() && self.write_missing(&positions)?;
+            Ok((positions, wrote))
+        });
+        let (positions, wrote) = match ready {
+            Ok(ready) => ready,
             Err(PipelineError::Kafka(KafkaError::Request { what, source })) => {
                 tracing::warn!(error = %source, "{what}: asking again");
                 let next_try = Instant::now() + COORDINATOR_PAUSE;
@@ -59,7 +63,7 @@ impl Tracker<'_> {
         if self.stop.is_cancelled() {
             return Ok(());
         }
-        if self.write_missing(&positions)? {
+        if wrote {
             // Their lines have to be on disk before these partitions are taken over.
             self.assigning = Some(assigning);
             return Ok(());

@@ -19,7 +19,7 @@ fn a_killed_tracker_loses_nothing_and_its_log_goes_on() {
     let Some(world) = World::any("killed", 3) else { return };
     world.send_orders(ORDERS);
     world.send(vec![world.record(0, None, Some(b"not an order"))]);
-    let target = Target::start(|_| Answer::Status(200));
+    let target = Target::start(|_| Answer::After(std::time::Duration::from_millis(3)));
     let url = target.url();
     let flags = [&SESSION[..], &["--deliver-to", &url]].concat();
     for _ in 0..2 {

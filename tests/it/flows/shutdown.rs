@@ -23,7 +23,7 @@ fn an_idle_tracker_stops_at_once() {
 fn a_tracker_that_is_stopped_under_load_goes_on_where_it_was() {
     let Some(world) = World::any("load", 3) else { return };
     world.send_orders(1_500);
-    let target = Target::start(|_| Answer::Status(200));
+    let target = Target::start(|_| Answer::After(Duration::from_millis(3)));
     let flags = ["--deliver-to", &target.url(), "--outage-guard", "off"];
     for _ in 0..2 {
         let mut tracker = world.tracker("tracker", &flags);
