@@ -1,6 +1,8 @@
 //! The audit journal: one line for each outcome, append-only, hash-chained, on disk before anything is committed. Decides
 //! no outcome; only `prove` asks Kafka anything.
 
+#[cfg(feature = "audit")]
+pub mod cat;
 mod chain;
 mod control;
 mod file;
@@ -12,6 +14,8 @@ mod ranges;
 mod reading;
 mod scan;
 mod segments;
+#[cfg(feature = "audit")]
+pub mod trace;
 mod verify;
 mod writer;
 

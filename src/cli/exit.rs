@@ -69,6 +69,10 @@ pub enum RunError {
     #[cfg(feature = "audit")]
     #[error(transparent)]
     Prove(#[from] crate::audit::prove::ProveError),
+    /// Lines of the audit log could not be passed on.
+    #[cfg(feature = "audit")]
+    #[error(transparent)]
+    Cat(#[from] crate::audit::cat::CatError),
     /// A later version can do it.
     #[error("{what} is not built yet; {meanwhile}")]
     NotBuilt {
@@ -117,6 +121,10 @@ impl RunError {
             Self::Verify(error) => verify_exit(error),
             #[cfg(feature = "audit")]
             Self::Prove(error) => prove_exit(error),
+            #[cfg(feature = "audit")]
+            Self::Cat(crate::audit::cat::CatError::File(error)) => verify_exit(error),
+            #[cfg(feature = "audit")]
+            Self::Cat(crate::audit::cat::CatError::Write(source)) => output_exit(source),
             Self::NotBuilt { .. } => Exit::Failure,
             Self::Io { source, .. } => output_exit(source),
         }

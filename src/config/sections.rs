@@ -190,6 +190,7 @@ impl AuditRaw {
     pub fn check(self, kafka: KafkaSettings) -> Result<AuditSettings, ConfigError> {
         let settings = AuditSettings {
             kafka,
+            events_file: need(self.events_file, "events-file")?,
             topic: topic(self.topic, "topic")?,
             group: name(self.group, "group")?,
             dlq_topic: topic(self.dlq_topic, "dlq-topic")?,
@@ -235,6 +236,8 @@ impl BrokerRaw {
 pub struct AuditSettings {
     /// How Kafka is reached.
     pub kafka: KafkaSettings,
+    /// The audit log of the tracker that runs here.
+    pub events_file: PathBuf,
     /// The topic whose records are to be in it.
     pub topic: String,
     /// The consumer group that wrote it.

@@ -1,18 +1,23 @@
 //! `audit`: proves that nothing was lost.
 
 mod proof;
+mod story;
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
 
+use crate::audit::cat::{LineFilter, cat, files_of};
 use crate::audit::prove::{self, Stage, prove};
+use crate::audit::trace::trace;
 use crate::audit::{Verified, verify};
 use crate::cli::{Common, Exit, Role, RunError, logging, output};
 use crate::config::{AuditRaw, AuditSettings, KafkaRaw, Layer as _, SecretEnv};
-use crate::models::{safe_text, to_safe_vec};
+use crate::failure::Category;
+use crate::models::{Outcome, safe_text, to_safe_vec};
 
 /// The role.
 pub const ROLE: Role = Role { name: "audit", command: Flags::command, sections: &["audit", "kafka"], run };
@@ -55,13 +60,64 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         audit_key_file: Option<PathBuf>,
     },
-    /// Tell the story of one order (not built yet)
+    /// Tell the story of one order, in the order of time
     Trace {
-        /// The order
+        /// The order's id, or the key of its records
+        #[arg(value_name = "ORDER_ID|KEY")]
         order_id: String,
+        /// The audit log's files; by default the one of --events-file, with its sealed segments
+        files: Vec<PathBuf>,
+    },
+    /// Print lines of the audit log as they are (JSON Lines)
+    Cat {
+        #[command(flatten)]
+        filters: CatFilters,
+        /// The audit log's files; by default the one of --events-file, with its sealed segments
+        files: Vec<PathBuf>,
     },
     /// Seal the audit log's file and begin a new one (not built yet)
     Rotate,
+}
+
+/// Which lines.
+#[derive(clap::Args)]
+struct CatFilters {
+    /// Only lines from this time on: RFC 3339 such as 2026-03-01T12:00:00Z, or how long ago, such as "2h"
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    since: Option<Timestamp>,
+    /// Only lines before this time
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    until: Option<Timestamp>,
+    /// Only outcomes of this kind: processed or dead_lettered
+    #[arg(long, value_name = "OUTCOME", value_parser = outcome)]
+    outcome: Option<Outcome>,
+    /// Only dead letters of this category, such as VALIDATION_ERROR
+    #[arg(long, value_name = "REASON", value_parser = category)]
+    reason: Option<Category>,
+}
+
+fn point_in_time(text: &str) -> Result<Timestamp, String> {
+    let ago = || {
+        let ago = humantime::parse_duration(text).ok()?;
+        Timestamp::now().checked_sub(ago).ok()
+    };
+    text.parse().ok().or_else(ago).ok_or_else(|| {
+        "a time is needed, such as 2026-03-01T12:00:00Z, or how long ago, such as 2h or 3days".to_owned()
+    })
+}
+
+fn outcome(text: &str) -> Result<Outcome, String> {
+    [Outcome::Processed, Outcome::DeadLettered]
+        .into_iter()
+        .find(|outcome| outcome.as_str() == text.to_ascii_lowercase().replace('-', "_"))
+        .ok_or_else(|| "processed or dead_lettered is needed".to_owned())
+}
+
+fn category(text: &str) -> Result<Category, String> {
+    Category::ALL
+        .into_iter()
+        .find(|c| c.as_str().eq_ignore_ascii_case(text))
+        .ok_or_else(|| format!("one of {} is needed", Category::ALL.map(Category::as_str).join(", ")))
 }
 
 fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
@@ -82,7 +138,13 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
             let _logs = logging::init(&flags.common, None)?;
             return prove_files(&audit.check(kafka)?, &files, flags.json);
         }
-        Some(Action::Trace { .. }) => "audit trace",
+        Some(Action::Trace { order_id, files }) => {
+            let files = files_or_own(files, audit.check(kafka)?)?;
+            return trace_order(&order_id, &files, flags.json);
+        }
+        Some(Action::Cat { filters, files }) => {
+            return cat_files(&files_or_own(files, audit.check(kafka)?)?, &filters);
+        }
         Some(Action::Rotate) => "audit rotate",
     };
     Err(RunError::NotBuilt {
@@ -93,8 +155,7 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
 
 /// Results go to the standard output, one line for each file; a broken chain is an error.
 fn verify_files(files: &[PathBuf], json: bool) -> Result<Exit, RunError> {
-    let total = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum();
-    let bar = progress_bar(total);
+    let bar = progress_bar(size_of(files));
     let found = verify(files, |bytes| bar.set_position(bytes));
     bar.finish_and_clear();
     let mut out = io::stdout().lock();
@@ -102,6 +163,51 @@ fn verify_files(files: &[PathBuf], json: bool) -> Result<Exit, RunError> {
         write_verified(&file, json, &mut out).map_err(RunError::io("write the result"))?;
     }
     Ok(Exit::Done)
+}
+
+/// The files that were given, or the own journal's.
+fn files_or_own(files: Vec<PathBuf>, settings: AuditSettings) -> Result<Vec<PathBuf>, RunError> {
+    if !files.is_empty() {
+        return Ok(files);
+    }
+    files_of(&settings.events_file).map_err(RunError::io("list the audit log's files"))
+}
+
+/// An order of which no line knows is a failure, so that scripts notice.
+fn trace_order(order_id: &str, files: &[PathBuf], json: bool) -> Result<Exit, RunError> {
+    let bar = progress_bar(size_of(files));
+    let events = trace(order_id, files, |bytes| bar.set_position(bytes));
+    bar.finish_and_clear();
+    let events = events?;
+    if events.is_empty() {
+        output::complain(&format!("no line is about the order or key {order_id}"));
+        return Ok(Exit::Failure);
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    story::write(&events, json, &mut out).map_err(RunError::io("write the result"))?;
+    Ok(Exit::Done)
+}
+
+/// On a terminal nothing of an order's own bytes may do anything.
+fn cat_files(files: &[PathBuf], filters: &CatFilters) -> Result<Exit, RunError> {
+    let CatFilters { since, until, outcome, reason } = *filters;
+    let filter = LineFilter { since, until, outcome, reason };
+    let is_terminal = io::stdout().is_terminal();
+    let mut out = BufWriter::new(io::stdout().lock());
+    cat(files, &filter, |line| {
+        if is_terminal {
+            out.write_all(safe_text(&String::from_utf8_lossy(line)).as_bytes())?;
+        } else {
+            out.write_all(line)?;
+        }
+        out.write_all(b"\n")
+    })?;
+    out.flush().map_err(RunError::io("write the lines"))?;
+    Ok(Exit::Done)
+}
+
+fn size_of(files: &[PathBuf]) -> u64 {
+    files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum()
 }
 
 /// A refutation is a result, with an exit code of its own.

@@ -76,6 +76,58 @@ fn tracked(flow: &str) -> Option<World> {
     Some(world)
 }
 
+fn audit(world: &World, arguments: &[&str]) -> (i32, String) {
+    let mut command = program(env!("CARGO_BIN_EXE_audit"));
+    let output = command.args(arguments).current_dir(world.path("")).output().expect("audit runs");
+    (output.status.code().expect("a code"), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+#[test]
+fn the_story_of_an_order_and_its_lines_are_found() {
+    let Some(world) = World::any("story", 1) else { return };
+    let mut bad = order("o-1");
+    bad["items"][0]["quantity"] = 0.into();
+    let replayed = [("dlq.replay-id", Some(&b"r-1"[..]))];
+    world.send(vec![
+        world.record(0, Some(b"k"), Some(&bytes(&bad))),
+        world.record(0, Some(b"o-2"), Some(b"\x1b[31m")),
+        World::with_headers(world.record(0, Some(b"k"), Some(&bytes(&order("o-1")))), &replayed),
+    ]);
+    let lines = world.track_to_end("tracker", &[]).lines;
+
+    // Without files: the own ones, here named by the setting.
+    let (code, text) = audit(&world, &["trace", "o-1", "--events-file", "tracker.events", "--json"]);
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let what = |event: &Value| (event["event"].as_str().expect("text").to_owned(), event["offset"].as_i64());
+    let mut whats: Vec<_> = events.iter().map(what).collect();
+    // The records were all sent at about the same time, before the first outcome.
+    whats.sort_unstable();
+    let expected = [("dead_lettered", 0), ("processed", 2), ("replayed", 2), ("sent", 0)];
+    assert_eq!((code, whats), (0, expected.map(|(what, at)| (what.to_owned(), Some(at))).to_vec()));
+    let dead = events.iter().find(|e| e["event"] == "dead_lettered").expect("a dead letter");
+    assert_eq!((&dead["failure_reason"], &dead["dlq_offset"]), (&"VALIDATION_ERROR".into(), &0.into()));
+    let replay = events.iter().find(|e| e["event"] == "replayed").expect("a replay");
+    assert_eq!(replay["replay_id"], "r-1");
+
+    let (code, text) = audit(&world, &["trace", "o-2", "tracker.events"]);
+    assert!(code == 0 && text.contains("dead-lettered") && !text.contains('\u{1b}'), "{text}");
+    assert_eq!(audit(&world, &["trace", "o-3", "tracker.events"]), (1, String::new()));
+
+    let whole: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    assert_eq!(audit(&world, &["cat", "tracker.events"]), (0, whole));
+    let (_, dead) = audit(&world, &["cat", "tracker.events", "--outcome", "dead_lettered"]);
+    assert_eq!(dead.lines().count(), 2);
+    let (_, one) =
+        audit(&world, &["cat", "tracker.events", "--reason", "DESERIALIZATION_ERROR", "--since", "1h"]);
+    assert_eq!(one.lines().count(), 1);
+    assert_eq!(
+        audit(&world, &["cat", "tracker.events", "--until", "2020-01-01T00:00:00Z"]),
+        (0, String::new())
+    );
+    assert_eq!(audit(&world, &["cat", "nowhere.events"]).0, 1);
+    assert_eq!(audit(&world, &["cat", "tracker.events", "--since", "soon"]).0, 2);
+}
+
 /// Writes the lines that are kept as somebody would who knows the chain: sound again, checkpoints included.
 fn rewrite(from: &Path, to: &Path, keep: impl Fn(usize, &str) -> bool) {
     let text = std::fs::read_to_string(from).expect("an audit log");
