@@ -63,7 +63,7 @@ impl PartitionState {
 pub struct Checkpoint {
     /// When it was written.
     pub timestamp: String,
-    /// [`CHECKPOINT`] or [`SEALED`].
+    /// `audit.checkpoint` or `audit.sealed`.
     pub event_type: String,
     /// Why it was written.
     pub reason: Reason,
@@ -86,7 +86,7 @@ pub struct Checkpoint {
 pub struct Recovered {
     /// When it was found.
     pub timestamp: String,
-    /// [`RECOVERED`].
+    /// `audit.recovered`.
     pub event_type: String,
     /// How long the torn line was, in bytes.
     pub torn_bytes: u64,
