@@ -375,7 +375,7 @@ format_storage() { # N
 }
 
 launch() { # N
-  local dir port train=''
+  local dir port i train=''
   dir=$(node_dir "$1")
   for port in "$(broker_port "$1")" "$(controller_port "$1")"; do
     if port_taken "$port"; then
@@ -401,6 +401,11 @@ launch() { # N
       </dev/null >"$dir/console.log" 2>&1 &
     echo $! >"$dir/pid"
   )
+  # Between fork and exec it has the command line of this script.
+  for ((i = 0; i < 100; i++)); do
+    if running_pid "$1" >/dev/null; then break; fi
+    sleep 0.02
+  done
   LAUNCHED="$LAUNCHED $1"
 }
 
