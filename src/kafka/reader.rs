@@ -77,6 +77,8 @@ impl Reader {
                 ("enable.partition.eof", "true"),
                 ("check.crcs", "true"),
                 ("queued.max.messages.kbytes", "16384"),
+                // A full queue is emptied within milliseconds; by default the next fetch would wait for a second.
+                ("fetch.queue.backoff.ms", "10"),
             ],
         );
         let client: BaseConsumer<LoggingContext> =

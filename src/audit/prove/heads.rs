@@ -134,8 +134,8 @@ mod tests {
         .expect("JSON")
     }
 
-    fn journal(file_id: Uuid, from: u64, lines: u64) -> JournalSeen {
-        JournalSeen { file_id, files: Vec::new(), from, lines }
+    fn journal(file_id: Uuid, not_given: u64, lines: u64) -> JournalSeen {
+        JournalSeen { file_id, files: Vec::new(), lines, not_given }
     }
 
     fn kinds(heads: &Heads, journals: &[JournalSeen]) -> Vec<ViolationKind> {

@@ -112,10 +112,13 @@ impl Ledger {
         let known = self.journals.iter().position(|journal| journal.file_id == first.file_id);
         let number = known.unwrap_or_else(|| {
             let file_id = first.file_id;
-            self.journals.push(JournalSeen { file_id, files: Vec::new(), from: first.lines, lines: 0 });
+            self.journals.push(JournalSeen { file_id, files: Vec::new(), lines: 0, not_given: 0 });
             self.journals.len() - 1
         });
-        self.journals[number].files.push(path.to_owned());
+        let journal = &mut self.journals[number];
+        journal.files.push(path.to_owned());
+        // Its files come in the order of their segments.
+        journal.not_given += first.lines.saturating_sub(journal.lines);
         number
     }
 

@@ -44,8 +44,8 @@ pub struct JournalSeen {
     pub file_id: Uuid,
     /// The files, by segment.
     pub files: Vec<PathBuf>,
-    /// Its lines before the first of them.
-    pub from: u64,
+    /// Its lines up to there that are in segments which were not given.
+    pub not_given: u64,
     /// Its lines up to the end of the last of them.
     pub lines: u64,
 }

@@ -225,6 +225,13 @@ fn prove_files(settings: &AuditSettings, files: &[PathBuf], json: bool) -> Resul
     for violation in &proof.violations.first {
         output::complain(&format!("violated: {violation}"));
     }
+    for journal in proof.journals.iter().filter(|journal| !proof.proven && journal.not_given > 0) {
+        output::complain(&format!(
+            "note: {} lines of the journal {} are in segments that were not given: give them too, such as with \
+             tracker.events*",
+            journal.not_given, journal.file_id
+        ));
+    }
     proof::write(&proof, json, &mut io::stdout().lock()).map_err(RunError::io("write the result"))?;
     Ok(if proof.proven { Exit::Done } else { Exit::Integrity })
 }

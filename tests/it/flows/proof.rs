@@ -242,6 +242,32 @@ fn a_dead_letter_that_was_purged_is_not_lost() {
 }
 
 #[test]
+fn all_segments_together_are_proven_and_a_part_of_them_says_what_is_not_given() {
+    let Some(world) = World::real("proof-segments", 1) else { return };
+    for _ in 0..3 {
+        world.send_orders(80);
+        world.run_to_end("tracker", &["--events-max-bytes", "64KiB"]);
+    }
+    let is_segment = |name: &String| name.starts_with("tracker.events");
+    let folder = std::fs::read_dir(world.path("")).expect("the folder");
+    let names = folder.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
+    let mut segments: Vec<String> = names.filter(is_segment).collect();
+    // The live one comes first, then the sealed ones.
+    segments.sort_unstable();
+    let all: Vec<&str> = segments.iter().map(String::as_str).collect();
+    assert!(all.len() >= 3, "{all:?}");
+    assert_eq!(assert_proven(&world, &all).total("records"), 240);
+
+    let without_first_sealed = [&all[..1], &all[2..]].concat();
+    let proven = prove(&world, &without_first_sealed);
+    assert!(proven.code == 6 && proven.total("missing") > 0, "{}", proven.json);
+    assert!(proven.stderr.contains("in segments that were not given"), "{}", proven.stderr);
+    let without_live = prove(&world, &all[1..]);
+    assert_eq!((without_live.code, without_live.violations("journal_cut")), (6, 1), "{}", without_live.json);
+    assert!(!without_live.stderr.contains("in segments that were not given"), "{}", without_live.stderr);
+}
+
+#[test]
 fn a_takeover_after_a_crash_repeats_and_loses_nothing() {
     let Some(world) = World::real("takeover", 2) else { return };
     world.send_orders(40);
