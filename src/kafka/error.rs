@@ -74,6 +74,7 @@ pub enum KafkaError {
 
 impl KafkaError {
     /// Whether a request failed because no broker answered it, rather than by what one answered.
+    #[cfg(feature = "tracker")]
     pub(crate) fn is_silence(source: &ClientError) -> bool {
         let code = match source {
             ClientError::AdminOp(code) => Some(*code),
