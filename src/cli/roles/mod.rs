@@ -44,6 +44,7 @@ fn until_stopped<T>(work: impl FnOnce(&dyn Fn() -> bool) -> T) -> Result<T, supe
         .block_on(async { super::signals::install() })
         .map_err(RunError::io("install the signal handlers"))?;
     let done = work(&|| stop.is_cancelled());
-    runtime.shutdown_background();
+    // The line that says why it stops is written before anything that comes after it.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     Ok(done)
 }

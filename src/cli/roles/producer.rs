@@ -34,7 +34,7 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
         _ => {}
     }
     let settings = settings(flags.producer, flags.kafka, flags.common.files()?, &SecretEnv::read())?;
-    let _logs = logging::init(&flags.common, None)?;
+    let logs = logging::init(&flags.common, None)?;
     let bar = bar(flags.common.quiet);
     let sent = super::until_stopped(|stop| {
         producer::run(&settings, stop, &mut |counts: &Counts| {
@@ -45,6 +45,8 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
     bar.finish_and_clear();
     let summary = sent??;
     let text = if settings.json { to_safe_string(&summary).unwrap_or_default() } else { summary.to_string() };
+    // The counts come last, also where both outputs go to one file.
+    drop(logs);
     output::print_text(&format!("{text}\n"));
     Ok(match summary.verdict() {
         Verdict::Done => Exit::Done,
