@@ -16,6 +16,9 @@ pub const SEALED: &str = "audit.sealed";
 /// The `event_type` of the line that tells of a torn one.
 pub const RECOVERED: &str = "audit.recovered";
 
+/// The compacted topic that holds the heads of checkpoints.
+pub const HEADS_TOPIC: &str = "orders-audit-heads";
+
 /// Why a checkpoint was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

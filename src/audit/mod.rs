@@ -20,7 +20,7 @@ mod verify;
 mod writer;
 
 pub use chain::{Chain, ChainHash, hex};
-pub use control::{Checkpoint, Identity, PartitionState, Place, Reason, Recovered};
+pub use control::{Checkpoint, HEADS_TOPIC, Identity, PartitionState, Place, Reason, Recovered};
 pub use file::AuditFile;
 pub use journal::{Journal, Known};
 pub use line::{Judged, Lines, Verdict};

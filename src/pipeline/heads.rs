@@ -15,7 +15,7 @@ use crate::kafka::{Admin, KafkaError, Outgoing, Producer, ProducerOptions, Reade
 use crate::models::to_safe_vec;
 
 /// The compacted topic of the journals' heads.
-pub(super) const TOPIC: &str = "orders-audit-heads";
+const TOPIC: &str = crate::audit::HEADS_TOPIC;
 
 /// A journal's head, as it stands in Kafka. Its key is `group/file_id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

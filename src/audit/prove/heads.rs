@@ -12,7 +12,7 @@ use crate::config::AuditSettings;
 use crate::kafka::{KafkaError, Reader};
 
 /// The compacted topic of the journals' heads.
-const TOPIC: &str = "orders-audit-heads";
+const TOPIC: &str = crate::audit::HEADS_TOPIC;
 
 #[derive(Deserialize)]
 struct Published {

@@ -10,6 +10,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
+use super::category;
 use crate::audit::cat::{LineFilter, cat, files_of};
 use crate::audit::prove::{self, Stage, prove};
 use crate::audit::trace::trace;
@@ -111,13 +112,6 @@ fn outcome(text: &str) -> Result<Outcome, String> {
         .into_iter()
         .find(|outcome| outcome.as_str() == text.to_ascii_lowercase().replace('-', "_"))
         .ok_or_else(|| "processed or dead_lettered is needed".to_owned())
-}
-
-fn category(text: &str) -> Result<Category, String> {
-    Category::ALL
-        .into_iter()
-        .find(|c| c.as_str().eq_ignore_ascii_case(text))
-        .ok_or_else(|| format!("one of {} is needed", Category::ALL.map(Category::as_str).join(", ")))
 }
 
 fn run(matches: &ArgMatches) -> Result<Exit, RunError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use super::category;
 use crate::cli::{Common, Exit, Role, RunError, logging, output};
 use crate::config::values::Rate;
 use crate::config::{DlqListSettings, DlqRaw, KafkaRaw, Layer as _, SecretEnv};
@@ -156,13 +157,6 @@ enum Action {
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
-}
-
-fn category(text: &str) -> Result<Category, String> {
-    Category::ALL
-        .into_iter()
-        .find(|c| c.as_str().eq_ignore_ascii_case(text))
-        .ok_or_else(|| format!("one of {} is needed", Category::ALL.map(Category::as_str).join(", ")))
 }
 
 fn run(matches: &ArgMatches) -> Result<Exit, RunError> {

@@ -31,6 +31,16 @@ pub const ALL: &[Role] = &[
     broker::ROLE,
 ];
 
+/// Reads a failure category as a flag names it.
+#[cfg(any(feature = "audit", feature = "dlq"))]
+fn category(text: &str) -> Result<crate::failure::Category, String> {
+    use crate::failure::Category;
+    Category::ALL
+        .into_iter()
+        .find(|c| c.as_str().eq_ignore_ascii_case(text))
+        .ok_or_else(|| format!("one of {} is needed", Category::ALL.map(Category::as_str).join(", ")))
+}
+
 /// Runs work that blocks its thread and asks now and then whether it is to stop.
 #[cfg(any(feature = "producer", feature = "embedded"))]
 fn until_stopped<T>(work: impl FnOnce(&dyn Fn() -> bool) -> T) -> Result<T, super::RunError> {
