@@ -35,8 +35,12 @@ mod envelope;
 mod handler;
 mod kafka_sink;
 #[cfg(feature = "dlq")]
+mod letter;
+#[cfg(feature = "dlq")]
 mod list;
 mod sink;
+#[cfg(feature = "dlq")]
+mod status;
 
 pub use attempts::{Attempted, Exhausted};
 pub use backoff::RetryPolicy;
@@ -44,5 +48,9 @@ pub use envelope::{Envelope, headers};
 pub use handler::{Buried, Handler, HandlerConfig, HandlerError, Outcome};
 pub use kafka_sink::{KafkaSink, KafkaSinkConfig};
 #[cfg(feature = "dlq")]
+pub use letter::{Dialect, Letter, Origin, Payload};
+#[cfg(feature = "dlq")]
 pub use list::{ListError, Listed, list};
 pub use sink::{MemorySink, Receipt, Sink, SinkError};
+#[cfg(feature = "dlq")]
+pub use status::{Edited, ReplayedTo, State, Status, Statuses, status_topic};
