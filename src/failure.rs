@@ -42,6 +42,11 @@ impl Category {
         }
     }
 
+    /// The category with this name on the wire.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|category| category.as_str() == name)
+    }
+
     /// Whether another attempt may succeed.
     pub fn is_retryable(self) -> bool {
         match self {

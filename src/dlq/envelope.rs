@@ -39,6 +39,14 @@ pub mod headers {
     pub const SPRING_PREFIX: &str = "kafka_dlt-";
 }
 
+/// Names in the metadata of a letter that was too large otherwise.
+pub(super) mod metadata {
+    /// BLAKE3 of the key that was left out.
+    pub(in crate::dlq) const KEY_HASH: &str = "original_key_hash";
+    /// How many of the record's own headers were left out.
+    pub(in crate::dlq) const HEADERS_LEFT_OUT: &str = "original_headers_left_out";
+}
+
 /// The longest error text in a header, in characters; the value of the dead letter has all of it.
 const HEADER_ERROR_CHARS: usize = 1000;
 /// The longest replay id that is carried on; ours are shorter.
@@ -158,11 +166,11 @@ impl Envelope {
             self.letter.original_key = None;
             self.letter
                 .metadata
-                .insert("original_key_hash".to_owned(), blake3::hash(&key).to_hex().to_string());
+                .insert(metadata::KEY_HASH.to_owned(), blake3::hash(&key).to_hex().to_string());
         }
         if !self.own_headers.is_empty() {
             let left_out = self.own_headers.len().to_string();
-            self.letter.metadata.insert("original_headers_left_out".to_owned(), left_out);
+            self.letter.metadata.insert(metadata::HEADERS_LEFT_OUT.to_owned(), left_out);
         }
         self.own_headers.clear();
         self.letter.original_headers.clear();

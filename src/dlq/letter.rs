@@ -1,6 +1,6 @@
 //! One record of a dead letter topic, understood: who wrote it, where the record that failed came from, what it was and
-//! why it failed. The dialects fill it in; list, statistics, plan and replay read it. Knows nothing of what was done
-//! about it.
+//! why it failed. `dialects` fills it in; list, statistics, plan and replay read it. Knows nothing of what was done about
+//! it.
 
 use std::sync::Arc;
 
@@ -71,6 +71,19 @@ pub enum Payload {
         /// The payload's size in bytes.
         size: u64,
     },
+    /// Not copied into the dead letter, which does not say what it was (a share group copies records only when told to):
+    /// the source offset has it.
+    Missing,
+}
+
+impl Payload {
+    /// The bytes, if they are here.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Inline(bytes) => Some(bytes),
+            Self::Null | Self::Omitted { .. } | Self::Missing => None,
+        }
+    }
 }
 
 /// One dead letter, whatever wrote it.
@@ -89,12 +102,16 @@ pub struct Letter {
     pub origin: Option<Origin>,
     /// The record's key.
     pub key: Option<Bytes>,
-    /// Whether the key itself was left out (a bare letter): a replay must take it from the source.
+    /// Whether the key itself was left out (a bare letter, a share group that copies nothing): a replay must take it from
+    /// the source.
     pub key_omitted: bool,
     /// The record's payload.
     pub payload: Payload,
     /// The record's own headers, in order, without any that a dialect or a replay added.
     pub headers: Vec<Header>,
+    /// Whether the record may have had headers that the dead letter does not hold (a bare letter; Streams and share groups
+    /// copy none): a replay must take them from the source, or goes without.
+    pub headers_omitted: bool,
     /// The category; for the other dialects what their exception class tells, else `UNKNOWN_ERROR`.
     pub reason: Category,
     /// What happened, in one line. As it was written: not yet safe for a terminal.

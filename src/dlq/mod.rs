@@ -31,7 +31,11 @@
 
 mod attempts;
 mod backoff;
+#[cfg(feature = "dlq")]
+mod dialects;
 mod envelope;
+#[cfg(feature = "dlq")]
+mod filter;
 mod handler;
 mod kafka_sink;
 #[cfg(feature = "dlq")]
@@ -44,7 +48,11 @@ mod status;
 
 pub use attempts::{Attempted, Exhausted};
 pub use backoff::RetryPolicy;
+#[cfg(feature = "dlq")]
+pub use dialects::is_added_header;
 pub use envelope::{Envelope, headers};
+#[cfg(feature = "dlq")]
+pub use filter::Filter;
 pub use handler::{Buried, Handler, HandlerConfig, HandlerError, Outcome};
 pub use kafka_sink::{KafkaSink, KafkaSinkConfig};
 #[cfg(feature = "dlq")]
