@@ -57,10 +57,10 @@ pub enum RunError {
     #[cfg(feature = "embedded")]
     #[error(transparent)]
     Broker(#[from] crate::kafka::embedded::EmbeddedError),
-    /// The list of dead letters.
+    /// Dead letters could not be read or shown.
     #[cfg(feature = "dlq")]
     #[error(transparent)]
-    List(#[from] crate::dlq::ListError),
+    DeadLetters(#[from] crate::dlq::ReadError),
     /// The audit log is not what was written.
     #[cfg(feature = "audit")]
     #[error(transparent)]
@@ -73,6 +73,12 @@ pub enum RunError {
     #[cfg(feature = "audit")]
     #[error(transparent)]
     Cat(#[from] crate::audit::cat::CatError),
+    /// Nobody said yes.
+    #[error("not confirmed: {what}")]
+    Unconfirmed {
+        /// What was asked, or what came of it.
+        what: String,
+    },
     /// A later version can do it.
     #[error("{what} is not built yet; {meanwhile}")]
     NotBuilt {
@@ -114,9 +120,9 @@ impl RunError {
             #[cfg(feature = "embedded")]
             Self::Broker(error) => broker_exit(error),
             #[cfg(feature = "dlq")]
-            Self::List(crate::dlq::ListError::Kafka(error)) => kafka_exit(error),
+            Self::DeadLetters(crate::dlq::ReadError::Kafka(error)) => kafka_exit(error),
             #[cfg(feature = "dlq")]
-            Self::List(crate::dlq::ListError::Output(source)) => output_exit(source),
+            Self::DeadLetters(crate::dlq::ReadError::Output(source)) => output_exit(source),
             #[cfg(feature = "audit")]
             Self::Verify(error) => verify_exit(error),
             #[cfg(feature = "audit")]
@@ -125,6 +131,7 @@ impl RunError {
             Self::Cat(crate::audit::cat::CatError::File(error)) => verify_exit(error),
             #[cfg(feature = "audit")]
             Self::Cat(crate::audit::cat::CatError::Write(source)) => output_exit(source),
+            Self::Unconfirmed { .. } => Exit::Unconfirmed,
             Self::NotBuilt { .. } => Exit::Failure,
             Self::Io { source, .. } => output_exit(source),
         }
@@ -247,6 +254,7 @@ mod tests {
             (RunError::from(ConfigError::value("--topic", "x")), Exit::Usage),
             (ConfigError::NotBuilt("notify").into(), Exit::Failure),
             (RunError::NotBuilt { what: "it".to_owned(), meanwhile: "wait" }, Exit::Failure),
+            (RunError::Unconfirmed { what: "it".to_owned() }, Exit::Unconfirmed),
             (RunError::io("print")(std::io::Error::other("x")), Exit::Failure),
             (RunError::io("print")(pipe), Exit::Done),
         ] {

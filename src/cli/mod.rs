@@ -2,6 +2,8 @@
 //! done in the other rooms; here they are only started.
 
 mod common;
+#[cfg(feature = "dlq")]
+mod confirm;
 mod exit;
 pub mod logging;
 pub mod output;
@@ -11,5 +13,7 @@ mod run;
 pub mod signals;
 
 pub use common::Common;
+#[cfg(feature = "dlq")]
+pub use confirm::confirm;
 pub use exit::{Exit, RunError};
 pub use run::{Role, dispatch, run_role};

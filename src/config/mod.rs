@@ -38,8 +38,6 @@ pub use kafka::{KafkaSettings, Secret};
 #[cfg(feature = "cli")]
 pub use raw::Layer;
 #[cfg(feature = "cli")]
-pub use sections::{
-    AuditRaw, AuditSettings, BrokerRaw, DlqListSettings, DlqRaw, KafkaRaw, MonitorRaw, ProducerRaw,
-};
+pub use sections::{AuditRaw, AuditSettings, BrokerRaw, DlqRaw, KafkaRaw, MonitorRaw, ProducerRaw};
 #[cfg(feature = "cli")]
 pub use tracker::{AuditPayload, DeliverTarget, OnGap, Ordering, RetrySettings, TrackerRaw, TrackerSettings};

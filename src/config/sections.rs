@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use super::check::{name, need, topic};
 use super::values::{Decimal, Int, Listen, Name, Rate, Size, Span, Switch, TopicName};
 use super::{ConfigError, KafkaSettings};
-use crate::failure::Category;
 
 section! {
     /// `[kafka]`: how Kafka is reached.
@@ -244,23 +243,4 @@ pub struct AuditSettings {
     pub group: String,
     /// Where its dead letters went.
     pub dlq_topic: String,
-}
-
-/// What `dlq list` lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DlqListSettings {
-    /// How Kafka is reached.
-    pub kafka: KafkaSettings,
-    /// The dead letter topic.
-    pub topic: String,
-    /// One JSON object per line instead of a table.
-    pub json: bool,
-    /// Only dead letters of this category.
-    pub reason: Option<Category>,
-    /// At most so many.
-    pub limit: Option<u64>,
-    /// Only dead letters whose original key is this text.
-    pub key: Option<String>,
-    /// Only dead letters of this order.
-    pub order_id: Option<String>,
 }

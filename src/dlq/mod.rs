@@ -58,7 +58,7 @@ pub use kafka_sink::{KafkaSink, KafkaSinkConfig};
 #[cfg(feature = "dlq")]
 pub use letter::{Dialect, Letter, Origin, Payload};
 #[cfg(feature = "dlq")]
-pub use list::{ListError, Listed, list};
+pub use list::{ReadError, list};
 pub use sink::{MemorySink, Receipt, Sink, SinkError};
 #[cfg(feature = "dlq")]
 pub use status::{Edited, ReplayedTo, State, Status, Statuses, status_topic};

@@ -10,7 +10,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use super::category;
+use super::{category, point_in_time};
 use crate::audit::cat::{LineFilter, cat, files_of};
 use crate::audit::prove::{self, Stage, prove};
 use crate::audit::trace::trace;
@@ -95,16 +95,6 @@ struct CatFilters {
     /// Only dead letters of this category, such as VALIDATION_ERROR
     #[arg(long, value_name = "REASON", value_parser = category)]
     reason: Option<Category>,
-}
-
-fn point_in_time(text: &str) -> Result<Timestamp, String> {
-    let ago = || {
-        let ago = humantime::parse_duration(text).ok()?;
-        Timestamp::now().checked_sub(ago).ok()
-    };
-    text.parse().ok().or_else(ago).ok_or_else(|| {
-        "a time is needed, such as 2026-03-01T12:00:00Z, or how long ago, such as 2h or 3days".to_owned()
-    })
 }
 
 fn outcome(text: &str) -> Result<Outcome, String> {

@@ -41,6 +41,18 @@ fn category(text: &str) -> Result<crate::failure::Category, String> {
         .ok_or_else(|| format!("one of {} is needed", Category::ALL.map(Category::as_str).join(", ")))
 }
 
+/// Reads a point in time as a flag names it.
+#[cfg(any(feature = "audit", feature = "dlq"))]
+fn point_in_time(text: &str) -> Result<jiff::Timestamp, String> {
+    let ago = || {
+        let ago = humantime::parse_duration(text).ok()?;
+        jiff::Timestamp::now().checked_sub(ago).ok()
+    };
+    text.parse().ok().or_else(ago).ok_or_else(|| {
+        "a time is needed, such as 2026-03-01T12:00:00Z, or how long ago, such as 2h or 3days".to_owned()
+    })
+}
+
 /// Runs work that blocks its thread and asks now and then whether it is to stop.
 #[cfg(any(feature = "producer", feature = "embedded"))]
 fn until_stopped<T>(work: impl FnOnce(&dyn Fn() -> bool) -> T) -> Result<T, super::RunError> {
