@@ -6,6 +6,7 @@ use std::io::{self, IoSlice, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::lock::Lock;
 use super::{AuditError, segments};
 
 /// The open live file.
@@ -13,6 +14,8 @@ use super::{AuditError, segments};
 pub struct AuditFile {
     path: PathBuf,
     file: File,
+    /// Held over rotations, when there is no live file for a moment.
+    _lock: Lock,
     /// Everything below is on disk; beyond it only the group that is being written.
     durable_len: u64,
 }
@@ -23,22 +26,9 @@ impl AuditFile {
     /// # Errors
     /// [`AuditError::Locked`] when another process has it, [`AuditError::Io`] otherwise.
     pub fn open(path: &Path) -> Result<Self, AuditError> {
-        let io = |what: &'static str| move |source| AuditError::Io { what, path: path.to_owned(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(io("open the audit log"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(AuditError::Locked { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(io("lock the audit log")(source)),
-        }
-        sync_folder(path).map_err(io("sync the folder of the audit log"))?;
-        let durable_len = file.metadata().map_err(io("read the size of the audit log"))?.len();
-        Ok(Self { path: path.to_owned(), file, durable_len })
+        let lock = Lock::take(path)?;
+        let (file, durable_len) = open_live(path)?;
+        Ok(Self { path: path.to_owned(), file, _lock: lock, durable_len })
     }
 
     /// The file's path.
@@ -135,9 +125,31 @@ impl AuditFile {
         }
         std::fs::rename(&self.path, &sealed).map_err(io)?;
         sync_folder(&self.path).map_err(io)?;
-        *self = Self::open(&self.path)?;
+        (self.file, self.durable_len) = open_live(&self.path)?;
         Ok(())
     }
+}
+
+/// Opens or creates the live file, and locks it too: it may be reached by another path, with another lock beside it.
+fn open_live(path: &Path) -> Result<(File, u64), AuditError> {
+    let io = |what: &'static str| move |source| AuditError::Io { what, path: path.to_owned(), source };
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io("open the audit log"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(AuditError::Locked { path: path.to_owned(), holder: None });
+        }
+        Err(TryLockError::Error(source)) => return Err(io("lock the audit log")(source)),
+    }
+    sync_folder(path).map_err(io("sync the folder of the audit log"))?;
+    let durable_len = file.metadata().map_err(io("read the size of the audit log"))?.len();
+    Ok((file, durable_len))
 }
 
 /// Why a group is not on disk.
@@ -176,7 +188,11 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("tracker.events");
         let _first = AuditFile::open(&path).expect("open");
-        assert!(matches!(AuditFile::open(&path), Err(AuditError::Locked { .. })));
+        assert!(matches!(AuditFile::open(&path), Err(AuditError::Locked { holder: Some(_), .. })));
+        // By another path as well.
+        let other = folder.path().join("other.events");
+        std::os::unix::fs::symlink(&path, &other).expect("linked");
+        assert!(matches!(AuditFile::open(&other), Err(AuditError::Locked { holder: None, .. })));
     }
 
     #[test]

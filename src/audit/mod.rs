@@ -5,9 +5,11 @@
 pub mod cat;
 mod chain;
 mod control;
+mod error;
 mod file;
 mod journal;
 mod line;
+mod lock;
 #[cfg(feature = "audit")]
 pub mod prove;
 mod ranges;
@@ -21,10 +23,12 @@ mod writer;
 
 pub use chain::{Chain, ChainHash, hex};
 pub use control::{Checkpoint, HEADS_TOPIC, Identity, PartitionState, Place, Reason, Recovered};
+pub use error::AuditError;
 pub use file::AuditFile;
 pub use journal::{Journal, Known};
 pub use line::{Judged, Lines, Verdict};
+pub use lock::Holder;
 pub use ranges::OffsetSet;
 pub use scan::{Line, Link, Scanned, scan};
 pub use verify::{Verified, VerifyError, verify};
-pub use writer::{AuditError, AuditWriter, Completion, Durable, Scope, WriterOptions};
+pub use writer::{AuditWriter, Completion, Durable, Scope, WriterOptions};

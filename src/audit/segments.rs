@@ -32,6 +32,14 @@ pub(super) fn path_of(live: &Path, number: u64) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// A hidden file beside a journal, for what is not part of it: `.tracker.events.lock`.
+pub(super) fn hidden(live: &Path, ending: &str) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(live.file_name().unwrap_or_default());
+    name.push(ending);
+    live.with_file_name(name)
+}
+
 /// The last sealed segment of a journal, if it has one.
 pub(super) fn last(live: &Path) -> io::Result<Option<Segment>> {
     let folder = live.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

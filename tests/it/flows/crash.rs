@@ -91,7 +91,8 @@ fn two_trackers_do_not_share_an_audit_log() {
     first.wait_said("took over", 1);
     let mut second = world.tracker("tracker", &[]);
     assert_eq!(second.ended_within(std::time::Duration::from_secs(60)), 2, "{}", second.stderr());
-    assert!(second.stderr().contains("is in use by another tracker"), "{}", second.stderr());
+    let said = format!("is in use by another tracker (pid {} on ", first.pid());
+    assert!(second.stderr().contains(&said), "{}", second.stderr());
     first.stop();
 }
 

@@ -94,6 +94,10 @@ impl Running {
         wait_until(&format!("{} has {count} audit lines", self.name), 60, || self.lines() >= count);
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
