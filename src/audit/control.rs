@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::chain::{ChainHash, hex};
-use super::{Lines, OffsetSet};
+use super::{Hashing, Lines, OffsetSet};
 use crate::models::{format_timestamp, write_safe};
 
 /// The `event_type` of a checkpoint.
@@ -76,6 +76,12 @@ pub struct Checkpoint {
     pub segment: u64,
     /// Whose journal it is.
     pub consumer_group: String,
+    /// Whether the chain is keyed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keyed: bool,
+    /// The id of its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
     /// How many lines the journal had before this one, in all of its segments.
     pub lines: u64,
     /// The hash of the line before this one, in hexadecimal digits; zeros before the first.
@@ -104,6 +110,8 @@ pub struct Identity {
     pub file_id: Uuid,
     /// Whose journal it is.
     pub consumer_group: String,
+    /// The id of the key of its chain, if it has one.
+    pub key_id: Option<String>,
 }
 
 /// Where a journal stands in itself.
@@ -120,37 +128,46 @@ pub struct Place {
 impl Lines {
     /// A checkpoint, or the line that ends a segment.
     pub(super) fn checkpoint(
+        hashing: Hashing,
         identity: &Identity,
         place: Place,
         reason: Reason,
         partitions: Vec<PartitionState>,
     ) -> Self {
         let event_type = if reason == Reason::Rotation { SEALED } else { CHECKPOINT };
-        Self::control(&Checkpoint {
-            timestamp: format_timestamp(Timestamp::now()),
-            event_type: event_type.to_owned(),
-            reason,
-            file_id: identity.file_id,
-            segment: place.segment,
-            consumer_group: identity.consumer_group.clone(),
-            lines: place.lines,
-            head: hex(&place.head),
-            partitions,
-        })
+        Self::control(
+            hashing,
+            &Checkpoint {
+                timestamp: format_timestamp(Timestamp::now()),
+                event_type: event_type.to_owned(),
+                reason,
+                file_id: identity.file_id,
+                segment: place.segment,
+                consumer_group: identity.consumer_group.clone(),
+                keyed: identity.key_id.is_some(),
+                key_id: identity.key_id.clone(),
+                lines: place.lines,
+                head: hex(&place.head),
+                partitions,
+            },
+        )
     }
 
     /// The line that tells of a torn one.
-    pub(super) fn recovered(torn_bytes: u64, side_file: String) -> Self {
-        Self::control(&Recovered {
-            timestamp: format_timestamp(Timestamp::now()),
-            event_type: RECOVERED.to_owned(),
-            torn_bytes,
-            side_file,
-        })
+    pub(super) fn recovered(hashing: Hashing, torn_bytes: u64, side_file: String) -> Self {
+        Self::control(
+            hashing,
+            &Recovered {
+                timestamp: format_timestamp(Timestamp::now()),
+                event_type: RECOVERED.to_owned(),
+                torn_bytes,
+                side_file,
+            },
+        )
     }
 
-    fn control(line: &impl Serialize) -> Self {
-        let mut lines = Self::default();
+    fn control(hashing: Hashing, line: &impl Serialize) -> Self {
+        let mut lines = Self::new(hashing);
         lines.push_with(|out| {
             // Strings and numbers: serializing cannot fail. The closing brace comes with the hash.
             drop(write_safe(out, line));

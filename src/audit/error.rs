@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::Holder;
+use super::{Holder, KeyError};
 
 /// An error of the journal.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,9 @@ pub enum AuditError {
         /// Where it begins, in bytes.
         start: u64,
     },
+    /// It was written with another key, or one was not given.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// It is another group's journal.
     #[error("the audit log {path} is of the group {group}; give this group its own --events-file", path = path.display())]
     OtherGroup {

@@ -12,7 +12,7 @@ use super::chain::{ChainHash, split_line};
 use super::control::{Checkpoint, Identity, PartitionState, Place, SEALED};
 use super::reading::{Fault, Reading};
 use super::scan::scan;
-use super::{AuditError, AuditFile, OffsetSet, segments};
+use super::{AuditError, AuditFile, Hashing, OffsetSet, segments};
 use crate::record::TopicPartition;
 
 /// What a journal knows of one partition.
@@ -33,6 +33,8 @@ pub struct Journal {
     pub file: AuditFile,
     /// What stays the same over its life.
     pub identity: Identity,
+    /// How its lines are hashed.
+    pub hashing: Hashing,
     /// Where it stands.
     pub place: Place,
     /// What it knows, by partition.
@@ -49,10 +51,11 @@ impl Journal {
     ///
     /// # Errors
     /// [`AuditError::Locked`] when another process has it, [`AuditError::Damaged`] with the first line that does not
-    /// follow, [`AuditError::OtherGroup`] when it is another group's, [`AuditError::Io`] otherwise.
-    pub fn open(path: &Path, group: &str) -> Result<Self, AuditError> {
+    /// follow, [`AuditError::Key`] when it is hashed in another way, [`AuditError::OtherGroup`] when it is another group's,
+    /// [`AuditError::Io`] otherwise.
+    pub fn open(path: &Path, group: &str, hashing: Hashing) -> Result<Self, AuditError> {
         let mut file = AuditFile::open(path)?;
-        let mut found = Reading::default();
+        let mut found = Reading::new(hashing);
         let torn = read_live(&mut found, &mut file)?;
         if found.sealed {
             // The process ended between sealing the segment and renaming it.
@@ -63,13 +66,15 @@ impl Journal {
             take_last_segment(&mut found, path)?;
         }
         let is_new = found.identity.is_none();
-        let identity = found
-            .identity
-            .unwrap_or_else(|| Identity { file_id: Uuid::new_v4(), consumer_group: group.to_owned() });
+        let identity = found.identity.unwrap_or_else(|| Identity {
+            file_id: Uuid::new_v4(),
+            consumer_group: group.to_owned(),
+            key_id: hashing.key_id(),
+        });
         if identity.consumer_group != group {
             return Err(AuditError::OtherGroup { path: path.to_owned(), group: identity.consumer_group });
         }
-        Ok(Self { file, identity, place: found.place, known: found.known, torn, is_new })
+        Ok(Self { file, identity, hashing, place: found.place, known: found.known, torn, is_new })
     }
 
     /// The hash of the journal's line with this number (counted over all segments); `None` when it is in an older one.
@@ -84,6 +89,7 @@ impl Journal {
         let mut before = None;
         let ended = scan(
             handle,
+            Some(self.hashing),
             |line| serde_json::from_slice::<Checkpoint>(line).ok().map(|c| c.lines),
             |line| {
                 let before = *before.get_or_insert(line.value.unwrap_or(0));
@@ -147,7 +153,11 @@ fn read_live(reading: &mut Reading, file: &mut AuditFile) -> Result<Option<(u64,
     file.handle().seek(SeekFrom::Start(0)).map_err(io("read the audit log"))?;
     let scanned = match reading.read(file.handle(), |_| ()).map_err(io("read the audit log"))? {
         Ok(scanned) => scanned,
-        Err(Fault { line, start }) => return Err(AuditError::Damaged { path, line, start }),
+        Err(Fault::Broken { line, start }) => return Err(AuditError::Damaged { path, line, start }),
+        Err(Fault::OtherKey(found)) => {
+            reading.hashing.check(&path, found.as_deref())?;
+            return Err(AuditError::Damaged { path, line: 1, start: 0 });
+        }
     };
     if scanned.torn == 0 {
         return Ok(None);
@@ -174,6 +184,7 @@ fn take_last_segment(reading: &mut Reading, path: &Path) -> Result<(), AuditErro
     if sealed.event_type != SEALED {
         return Err(damaged());
     }
+    reading.hashing.check(segment.path(), sealed.key_id.as_deref())?;
     reading.take(&sealed);
     reading.place = Place { segment: sealed.segment + 1, lines: sealed.lines + 1, head: hash };
     Ok(())

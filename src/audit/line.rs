@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 
-use super::chain::{ChainHash, HASH_FIELD, HASH_HEX, LINE_END, digest, write_hex};
+use super::chain::{ChainHash, HASH_FIELD, HASH_HEX, Hashing, LINE_END, write_hex};
 use crate::dlq::{Buried, headers};
 use crate::models::escape_into;
 use crate::record::Record;
@@ -41,6 +41,7 @@ pub struct Judged {
 /// Finished lines on their way to the writer, which fills in their hashes.
 #[derive(Debug, Default)]
 pub struct Lines {
+    hashing: Hashing,
     pub(super) bytes: Vec<u8>,
     pub(super) entries: Vec<Entry>,
     pub(super) offsets: Vec<i64>,
@@ -56,6 +57,11 @@ pub(super) struct Entry {
 }
 
 impl Lines {
+    /// None yet, to be hashed so.
+    pub fn new(hashing: Hashing) -> Self {
+        Self { hashing, ..Self::default() }
+    }
+
     /// Adds the line of one outcome.
     pub fn push(&mut self, group: &str, now: Timestamp, judged: &Judged) {
         self.bytes.reserve(judged.record.payload().len() * 5 / 2 + 512);
@@ -70,7 +76,7 @@ impl Lines {
     pub(super) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
-        let own = digest(&self.bytes[start..]);
+        let own = self.hashing.hash(&self.bytes[start..]);
         self.bytes.extend_from_slice(HASH_FIELD);
         let hash_at = self.bytes.len();
         self.bytes.extend_from_slice(&[b'0'; HASH_HEX]);

@@ -21,7 +21,7 @@ pub mod trace;
 mod verify;
 mod writer;
 
-pub use chain::{Chain, ChainHash, hex};
+pub use chain::{Chain, ChainHash, Hashing, KeyError, hex};
 pub use control::{Checkpoint, HEADS_TOPIC, Identity, PartitionState, Place, Reason, Recovered};
 pub use error::AuditError;
 pub use file::AuditFile;

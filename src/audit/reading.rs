@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::Known;
-use super::chain::{Chain, read_hex};
+use super::chain::{Chain, START, read_hex};
 use super::control::{CHECKPOINT, Checkpoint, Identity, Place, SEALED};
 use super::scan::{Line, Scanned, scan};
+use super::{Hashing, Known};
 use crate::models::AuditEntry;
 use crate::record::TopicPartition;
 
@@ -51,6 +51,8 @@ fn said(line: &[u8]) -> Said {
 /// What was read of a journal.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
+    /// How its lines are to be hashed.
+    pub(super) hashing: Hashing,
     pub(super) identity: Option<Identity>,
     pub(super) place: Place,
     pub(super) sealed: bool,
@@ -60,14 +62,20 @@ pub(super) struct Reading {
     last: Option<TopicPartition>,
 }
 
-/// The first line that does not follow, and where it begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) line: u64,
-    pub(super) start: u64,
+/// Why a segment cannot be read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The first line that does not follow, and where it begins.
+    Broken { line: u64, start: u64 },
+    /// The lines are hashed with the key of this id, or without one: nothing can be said of them.
+    OtherKey(Option<String>),
 }
 
 impl Reading {
+    pub(super) fn new(hashing: Hashing) -> Self {
+        Self { hashing, ..Self::default() }
+    }
+
     /// Reads a segment from its first line on; `progress` learns of every line's end, in bytes.
     ///
     /// # Errors
@@ -77,13 +85,20 @@ impl Reading {
         input: impl Read + Send,
         mut progress: impl FnMut(u64),
     ) -> io::Result<Result<Scanned, Fault>> {
-        let mut chain = Chain::START;
-        let ended = scan(input, said, |line| {
+        let (hashing, key_id) = (self.hashing, self.hashing.key_id());
+        let mut chain = Chain::new(hashing);
+        let ended = scan(input, Some(hashing), said, |line| {
             progress(line.start + line.len);
+            if line.number == 1
+                && let Said::Checkpoint(first) = &line.value
+                && first.key_id != key_id
+            {
+                return ControlFlow::Break(Fault::OtherKey(first.key_id.clone()));
+            }
             if self.fold(&mut chain, &line) {
                 ControlFlow::Continue(())
             } else {
-                ControlFlow::Break(Fault { line: line.number, start: line.start })
+                ControlFlow::Break(Fault::Broken { line: line.number, start: line.start })
             }
         })?;
         self.place.head = chain.head();
@@ -99,10 +114,10 @@ impl Reading {
             // A segment begins with a checkpoint, which says what came before it.
             let Said::Checkpoint(first) = &line.value else { return false };
             let Some(head) = read_hex(first.head.as_bytes()) else { return false };
-            if first.segment <= 1 && head != Chain::START.head() {
+            if first.segment <= 1 && head != START {
                 return false;
             }
-            *chain = Chain::at(head);
+            *chain = Chain::at(head, self.hashing);
             self.place = Place { segment: first.segment, lines: first.lines, head };
             self.before = self.place;
         }
@@ -138,8 +153,11 @@ impl Reading {
 
     pub(super) fn take(&mut self, checkpoint: &Checkpoint) {
         self.sealed = checkpoint.event_type == SEALED;
-        self.identity =
-            Some(Identity { file_id: checkpoint.file_id, consumer_group: checkpoint.consumer_group.clone() });
+        self.identity = Some(Identity {
+            file_id: checkpoint.file_id,
+            consumer_group: checkpoint.consumer_group.clone(),
+            key_id: checkpoint.key_id.clone(),
+        });
         for state in &checkpoint.partitions {
             let at = TopicPartition::new(state.topic.as_str(), state.partition);
             self.known.entry(at).or_default().take(state);

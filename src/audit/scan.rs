@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
-use super::chain::{ChainHash, digest, split_line};
+use super::chain::{ChainHash, Hashing, split_line};
 
 /// How much is read at a time; a longer line makes its block longer.
 const BLOCK_BYTES: usize = 4 << 20;
@@ -24,7 +24,7 @@ pub struct Line<T> {
     pub start: u64,
     /// How long it is with its line break, in bytes.
     pub len: u64,
-    /// Its own digest and the hash that it claims; `None` when it does not end in a hash.
+    /// Its own digest and the hash that it claims; `None` when it does not end in a hash, or nobody asked.
     pub link: Option<Link>,
     /// What the caller took from it.
     pub value: T,
@@ -51,12 +51,13 @@ pub struct Scanned {
 }
 
 /// Scans `input` from where it stands. `extract` runs on several threads and sees each line without its line break;
-/// `fold` sees the lines in order, and may end the scan early.
+/// `fold` sees the lines in order, and may end the scan early. Without `hashing` no line is digested, and none has a link.
 ///
 /// # Errors
 /// What reading says.
 pub fn scan<T: Send, B>(
     input: impl Read + Send,
+    hashing: Option<Hashing>,
     extract: impl Fn(&[u8]) -> T + Sync,
     mut fold: impl FnMut(Line<T>) -> ControlFlow<B>,
 ) -> io::Result<ControlFlow<B, Scanned>> {
@@ -71,7 +72,7 @@ pub fn scan<T: Send, B>(
             let results: Sender<Digested<T>> = results.clone();
             scope.spawn(move || {
                 while let Some(block) = next(blocks) {
-                    if results.send(block.digest(extract)).is_err() {
+                    if results.send(block.digest(hashing, extract)).is_err() {
                         return;
                     }
                 }
@@ -104,12 +105,14 @@ struct Digested<T> {
 }
 
 impl Block {
-    fn digest<T>(self, extract: impl Fn(&[u8]) -> T) -> Digested<T> {
+    fn digest<T>(self, hashing: Option<Hashing>, extract: impl Fn(&[u8]) -> T) -> Digested<T> {
         let mut lines = Vec::new();
         let mut from = 0;
         for end in memchr::memchr_iter(b'\n', &self.bytes) {
             let line = &self.bytes[from..end];
-            let link = split_line(line).map(|(own, claimed)| Link { digest: digest(own), claimed });
+            let link = hashing.and_then(|hashing| {
+                split_line(line).map(|(own, claimed)| Link { digest: hashing.hash(own), claimed })
+            });
             lines.push(Line {
                 // The number within the file is known only to the fold.
                 number: 0,
@@ -186,7 +189,7 @@ mod tests {
 
     fn collect(input: &[u8]) -> (Vec<(u64, u64, Vec<u8>)>, Scanned) {
         let mut lines = Vec::new();
-        let ended = scan(input, <[u8]>::to_vec, |line| {
+        let ended = scan(input, None, <[u8]>::to_vec, |line| {
             lines.push((line.number, line.start, line.value));
             ControlFlow::<()>::Continue(())
         })
@@ -231,6 +234,7 @@ mod tests {
         let input = "line\n".repeat(BLOCK_BYTES);
         let ended = scan(
             input.as_bytes(),
+            None,
             |_| (),
             |line| {
                 if line.number == 3 { ControlFlow::Break(line.number) } else { ControlFlow::Continue(()) }

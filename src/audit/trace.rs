@@ -127,6 +127,7 @@ pub fn trace(
         let read = |source| VerifyError::Read { path: path.clone(), source };
         let ended = scan(
             File::open(path).map_err(read)?,
+            None,
             |line| sought.matches(line).map(Box::new),
             |line| {
                 progress(done + line.start + line.len);

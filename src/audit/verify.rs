@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::chain::{ChainHash, hex};
 use super::control::Place;
 use super::reading::{Fault, Reading};
+use super::{Hashing, KeyError};
 
 /// One file that was verified: every line of it is sound.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,6 +53,9 @@ pub enum VerifyError {
         /// Where it begins, in bytes.
         start: u64,
     },
+    /// It was written with another key, or one was not given.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A segment does not go on from the one before it.
     #[error(
         "{path}: line 1 does not follow from the end of {before}: lines are missing in between, or were changed",
@@ -78,12 +82,16 @@ pub enum VerifyError {
 /// `progress` learns how many bytes are done, over all files.
 ///
 /// # Errors
-/// [`VerifyError`] with the first line that does not follow.
-pub fn verify(paths: &[PathBuf], mut progress: impl FnMut(u64)) -> Result<Vec<Verified>, VerifyError> {
+/// [`VerifyError`] with the first line that does not follow, or with the key that is missing.
+pub fn verify(
+    paths: &[PathBuf],
+    hashing: Hashing,
+    mut progress: impl FnMut(u64),
+) -> Result<Vec<Verified>, VerifyError> {
     let mut done = 0;
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
-        let file = verify_file(path, |bytes| progress(done + bytes))?;
+        let file = verify_file(path, hashing, |bytes| progress(done + bytes))?;
         done += file.bytes;
         files.push(file);
     }
@@ -98,13 +106,19 @@ pub fn verify(paths: &[PathBuf], mut progress: impl FnMut(u64)) -> Result<Vec<Ve
     Ok(files)
 }
 
-fn verify_file(path: &Path, progress: impl FnMut(u64)) -> Result<Verified, VerifyError> {
+fn verify_file(path: &Path, hashing: Hashing, progress: impl FnMut(u64)) -> Result<Verified, VerifyError> {
     let read = |source| VerifyError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read)?;
-    let mut reading = Reading::default();
+    let mut reading = Reading::new(hashing);
     let scanned = match reading.read(file, progress).map_err(read)? {
         Ok(scanned) => scanned,
-        Err(Fault { line, start }) => return Err(VerifyError::Broken { path: path.to_owned(), line, start }),
+        Err(Fault::Broken { line, start }) => {
+            return Err(VerifyError::Broken { path: path.to_owned(), line, start });
+        }
+        Err(Fault::OtherKey(found)) => {
+            hashing.check(path, found.as_deref())?;
+            return Err(VerifyError::Broken { path: path.to_owned(), line: 1, start: 0 });
+        }
     };
     let Place { segment, head, .. } = reading.place;
     Ok(Verified {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::control::{PartitionState, Place, Reason};
 use super::file::WriteFailure;
-use super::{AuditError, AuditFile, Chain, Journal, Lines};
+use super::{AuditError, AuditFile, Chain, Hashing, Journal, Lines};
 use crate::record::TopicPartition;
 
 /// A group is written when it holds this much, or when nothing else waits.
@@ -119,6 +119,7 @@ pub struct WriterOptions {
 #[derive(Debug, Clone)]
 pub struct AuditWriter {
     jobs: Sender<Job>,
+    hashing: Hashing,
 }
 
 impl AuditWriter {
@@ -134,9 +135,9 @@ impl AuditWriter {
         report: impl Fn(Completion) + Send + 'static,
     ) -> Result<(Self, JoinHandle<()>), AuditError> {
         let (jobs, waiting) = channel();
-        let path = journal.file.path().to_owned();
+        let (path, hashing) = (journal.file.path().to_owned(), journal.hashing);
         let writer = Writer {
-            chain: Chain::at(journal.place.head),
+            chain: Chain::at(journal.place.head, hashing),
             journal,
             options,
             stop_waiting,
@@ -148,7 +149,12 @@ impl AuditWriter {
             .name("audit-writer".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(|source| AuditError::Io { what: "start the writer of", path, source })?;
-        Ok((Self { jobs }, thread))
+        Ok((Self { jobs, hashing }, thread))
+    }
+
+    /// No lines yet, as this journal hashes them.
+    pub fn lines(&self) -> Lines {
+        Lines::new(self.hashing)
     }
 
     /// Hands lines over; never waits. How much may be under way is bounded by who delivers the records.
@@ -191,7 +197,11 @@ impl<R: Fn(Completion)> Writer<R> {
         // A segment begins with a checkpoint, even where its very first line was torn.
         self.write_checkpoint(Reason::Start)?;
         if let Some((torn_bytes, side)) = self.journal.torn.take() {
-            self.write_control(&mut Lines::recovered(torn_bytes, side.display().to_string()))?;
+            self.write_control(&mut Lines::recovered(
+                self.journal.hashing,
+                torn_bytes,
+                side.display().to_string(),
+            ))?;
         }
         while let Ok(first) = waiting.recv() {
             let (mut ended, mut checkpoint) = (Vec::new(), None);
@@ -278,7 +288,13 @@ impl<R: Fn(Completion)> Writer<R> {
             return Ok(());
         }
         let standing = self.journal.standing();
-        let mut line = Lines::checkpoint(&self.journal.identity, self.journal.place, reason, standing);
+        let mut line = Lines::checkpoint(
+            self.journal.hashing,
+            &self.journal.identity,
+            self.journal.place,
+            reason,
+            standing,
+        );
         self.write_control(&mut line)?;
         self.since_checkpoint = 0;
         let (file_id, place) = (self.journal.identity.file_id, self.journal.place);

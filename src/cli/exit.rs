@@ -161,7 +161,9 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
     use crate::pipeline::PipelineError;
     match error {
         PipelineError::Kafka(error) => kafka_exit(error),
-        PipelineError::Audit(AuditError::Locked { .. } | AuditError::OtherGroup { .. })
+        PipelineError::Audit(
+            AuditError::Locked { .. } | AuditError::Key(_) | AuditError::OtherGroup { .. },
+        )
         | PipelineError::Target { .. } => Exit::Usage,
         PipelineError::Audit(AuditError::Damaged { .. } | AuditError::Touched { .. })
         | PipelineError::BeyondEnd { .. }
@@ -186,6 +188,7 @@ fn verify_exit(error: &crate::audit::VerifyError) -> Exit {
     use crate::audit::VerifyError;
     match error {
         VerifyError::Read { .. } => Exit::Failure,
+        VerifyError::Key(_) => Exit::Usage,
         VerifyError::Broken { .. } | VerifyError::Apart { .. } => Exit::Integrity,
     }
 }

@@ -9,6 +9,8 @@
 mod raw;
 
 #[cfg(feature = "cli")]
+mod audit_key;
+#[cfg(feature = "cli")]
 mod check;
 #[cfg(feature = "cli")]
 mod error;
@@ -26,6 +28,8 @@ mod tracker;
 #[cfg(feature = "cli")]
 pub mod values;
 
+#[cfg(feature = "cli")]
+pub use audit_key::AuditKey;
 #[cfg(feature = "producer")]
 pub(crate) use check::need;
 #[cfg(feature = "cli")]

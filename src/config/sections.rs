@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::check::{name, need, topic};
 use super::values::{Decimal, Int, Listen, Name, Rate, Size, Span, Switch, TopicName};
-use super::{ConfigError, KafkaSettings};
+use super::{AuditKey, ConfigError, KafkaSettings};
 
 section! {
     /// `[kafka]`: how Kafka is reached.
@@ -155,6 +155,9 @@ section! {
         /// Where its dead letters went
         #[arg(long, value_name = "TOPIC", env = "PUBSUB_KAFKA_DLQ_TOPIC", hide_env_values = true, global = true)]
         pub dlq_topic: TopicName,
+        /// A file with the key of its hash chain, if it was written with one: 32 bytes, or 64 hexadecimal digits
+        #[arg(long, value_name = "FILE", env = "PUBSUB_KAFKA_AUDIT_KEY_FILE", hide_env_values = true, global = true)]
+        pub audit_key_file: PathBuf,
     }
 }
 
@@ -182,17 +185,27 @@ impl DlqRaw {
 }
 
 impl AuditRaw {
+    /// The key of the audit log's hash chain, if it has one.
+    ///
+    /// # Errors
+    /// [`ConfigError`] as [`AuditKey::read`].
+    pub fn key(&self) -> Result<Option<AuditKey>, ConfigError> {
+        self.audit_key_file.as_deref().map(AuditKey::read).transpose()
+    }
+
     /// Which audit log, and what it is held against.
     ///
     /// # Errors
-    /// [`ConfigError`] when the two topics are one.
+    /// [`ConfigError`] when the two topics are one, or the key cannot be read.
     pub fn check(self, kafka: KafkaSettings) -> Result<AuditSettings, ConfigError> {
+        let key = self.key()?;
         let settings = AuditSettings {
             kafka,
             events_file: need(self.events_file, "events-file")?,
             topic: topic(self.topic, "topic")?,
             group: name(self.group, "group")?,
             dlq_topic: topic(self.dlq_topic, "dlq-topic")?,
+            key,
         };
         if settings.topic == settings.dlq_topic {
             return Err(ConfigError::value(
@@ -243,4 +256,6 @@ pub struct AuditSettings {
     pub group: String,
     /// Where its dead letters went.
     pub dlq_topic: String,
+    /// The key of its hash chain, if it has one.
+    pub key: Option<AuditKey>,
 }

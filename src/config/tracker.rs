@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::check::{name, need, topic};
 use super::values::{Int, Jitter, Listen, Name, Rate, Size, Span, Switch, TopicName, shown, shown_size};
-use super::{ConfigError, Files, KafkaRaw, KafkaSettings, Layer as _, Secret, SecretEnv};
+use super::{AuditKey, ConfigError, Files, KafkaRaw, KafkaSettings, Layer as _, Secret, SecretEnv};
 
 /// What keeps its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -119,7 +119,7 @@ section! {
         /// Begin a new segment of the audit log when the live one has this size
         #[arg(long, value_name = "SIZE", env = "PUBSUB_KAFKA_EVENTS_MAX_BYTES", hide_env_values = true)]
         pub events_max_bytes: Size<65_536, { 1 << 40 }>,
-        /// Not built yet: a file with the key of the audit log's hash chain
+        /// A file with the key of the audit log's hash chain: 32 bytes, or 64 hexadecimal digits
         #[arg(long, value_name = "FILE", env = "PUBSUB_KAFKA_AUDIT_KEY_FILE", hide_env_values = true)]
         pub audit_key_file: PathBuf,
         /// Not built yet: what of the payload an audit line carries
@@ -238,6 +238,8 @@ pub struct TrackerSettings {
     pub retry: RetrySettings,
     /// A segment of the audit log ends at this size, in bytes.
     pub events_max_bytes: u64,
+    /// The key of the audit log's hash chain, if it has one.
+    pub audit_key: Option<AuditKey>,
     /// Where valid orders are posted to.
     pub deliver_to: Option<DeliverTarget>,
     /// What keeps its order.
@@ -324,6 +326,7 @@ impl TrackerSettings {
             shutdown_timeout,
             max_message_bytes: need(raw.max_message_bytes, "max-message-bytes")?.bytes(),
             events_max_bytes: need(raw.events_max_bytes, "events-max-bytes")?.bytes() as u64,
+            audit_key: raw.audit_key_file.as_deref().map(AuditKey::read).transpose()?,
             max_in_flight_bytes: need(raw.max_in_flight_bytes, "max-in-flight-bytes")?.bytes(),
             max_in_flight_records: need(raw.max_in_flight_records, "max-in-flight-records")?.to(),
             commit_interval: need(raw.commit_interval, "commit-interval")?.0,
@@ -401,7 +404,6 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 fn refuse_what_is_not_built(given: &TrackerRaw) -> Result<(), ConfigError> {
     let reserved = [
-        ("audit-key-file", given.audit_key_file.is_some()),
         ("audit-payload", given.audit_payload.is_some()),
         ("on-gap", given.on_gap.is_some()),
         ("notify", given.notify.is_some()),

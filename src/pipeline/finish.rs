@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::judge::Ended;
 use super::stats::Stats;
-use crate::audit::{AuditWriter, Judged, Lines, Scope, Verdict};
+use crate::audit::{AuditWriter, Judged, Scope, Verdict};
 use crate::dlq::{Buried, Exhausted, Handler, KafkaSink};
 use crate::failure::chain_of;
 use crate::record::Record;
@@ -87,13 +87,13 @@ impl Finisher {
     }
 
     fn write(&self, judged: &[Judged]) {
-        let mut lines = Lines::default();
+        let mut lines = self.writer.lines();
         let now = Timestamp::now();
         for one in judged {
             lines.push(&self.group, now, one);
             self.stats.count(one);
             if lines.size_bytes() >= LINES_BYTES {
-                self.writer.append(&self.scope, std::mem::take(&mut lines));
+                self.writer.append(&self.scope, std::mem::replace(&mut lines, self.writer.lines()));
             }
         }
         if !lines.is_empty() {

@@ -22,7 +22,7 @@ use super::judge::Judge;
 use super::probe::{self, Pulse};
 use super::stats::Stats;
 use super::tracker::{Known, Tracker};
-use crate::audit::{AuditError, AuditWriter, Identity, Journal, OffsetSet, WriterOptions};
+use crate::audit::{AuditError, AuditWriter, Hashing, Identity, Journal, OffsetSet, WriterOptions};
 use crate::config::{DeliverTarget, TrackerSettings};
 use crate::dlq::{Handler, HandlerConfig, KafkaSink, KafkaSinkConfig, RetryPolicy};
 use crate::kafka::{
@@ -135,7 +135,7 @@ pub fn run(
     runtime: &Handle,
     stop: &CancellationToken,
 ) -> Result<(), PipelineError> {
-    let journal = Journal::open(&settings.events_file, &settings.group)?;
+    let journal = Journal::open(&settings.events_file, &settings.group, Hashing::new(settings.audit_key))?;
     if let Some((torn_bytes, side)) = &journal.torn {
         tracing::warn!(
             torn_bytes,

@@ -14,6 +14,8 @@ mod flows {
     mod delivery;
     mod full_disk;
     mod group;
+    #[cfg(feature = "audit")]
+    mod journal;
     mod many_orders;
     mod other_client;
     mod positions;

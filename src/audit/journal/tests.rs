@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::audit::{
-    AuditWriter, Completion, Judged, Lines, Reason, Scope, Verdict, VerifyError, WriterOptions, verify,
+    AuditWriter, Completion, Judged, KeyError, Reason, Scope, Verdict, VerifyError, WriterOptions, verify,
 };
 use crate::record::Record;
 
@@ -32,13 +32,14 @@ impl Written {
     }
 
     fn append(&self, partition: i32, offsets: std::ops::Range<i64>) {
-        let mut lines = Lines::default();
+        let writer = self.writer.as_ref().expect("open");
+        let mut lines = writer.lines();
         for offset in offsets {
             let record = Record::new("orders", partition, offset).with_value("{}");
             let verdict = Verdict::Processed { attempts: 1 };
             lines.push("group", Timestamp::now(), &Judged { record, deserialized: true, verdict });
         }
-        self.writer.as_ref().expect("open").append(&Scope::new(partition, 1), lines);
+        writer.append(&Scope::new(partition, 1), lines);
     }
 
     fn stand_at(&self, next_offset: i64) {
@@ -67,7 +68,7 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn open(path: &Path) -> Journal {
-    Journal::open(path, "group").expect("a sound journal")
+    Journal::open(path, "group", Hashing::PLAIN).expect("a sound journal")
 }
 
 /// A journal with offsets 0 to 9 of partition 0 and 5 to 6 of partition 1.
@@ -95,7 +96,7 @@ fn a_journal_that_is_opened_again_knows_its_outcomes_and_goes_on_with_its_chain(
     let again = Written::start(journal, u64::MAX);
     again.append(0, 10..12);
     again.end();
-    assert_eq!(verify(std::slice::from_ref(&path), |_| ()).expect("sound")[0].lines, 16);
+    assert_eq!(verify(std::slice::from_ref(&path), Hashing::PLAIN, |_| ()).expect("sound")[0].lines, 16);
     assert_eq!(outcomes(&open(&path), 0), [(0, 11)]);
 }
 
@@ -120,12 +121,12 @@ fn a_full_segment_is_sealed_and_the_next_one_knows_what_came_before() {
     assert_eq!(outcomes(&live, 0).last().map(|(_, last)| *last), Some(299));
     // Every segment follows from the one before it.
     let files: Vec<PathBuf> = files().collect();
-    assert_eq!(verify(&files, |_| ()).expect("sound").len(), segments + 1);
+    assert_eq!(verify(&files, Hashing::PLAIN, |_| ()).expect("sound").len(), segments + 1);
     let second = folder.path().join("tracker.events.000002");
     let without = std::fs::read(&second).expect("read");
     let cut = without.split_inclusive(|byte| *byte == b'\n').rev().skip(1).map(<[u8]>::len).sum::<usize>();
     std::fs::write(&second, &without[..cut]).expect("write");
-    assert!(matches!(verify(&files, |_| ()), Err(VerifyError::Apart { .. })));
+    assert!(matches!(verify(&files, Hashing::PLAIN, |_| ()), Err(VerifyError::Apart { .. })));
     // Without the live file it goes on from the last segment.
     drop(live);
     std::fs::remove_file(&path).expect("remove");
@@ -151,7 +152,7 @@ fn a_crash_between_sealing_and_renaming_is_finished_by_the_next_start() {
 fn another_groups_journal_is_refused() {
     let (_folder, path) = folder();
     write_journal(&path);
-    assert!(matches!(Journal::open(&path, "other"), Err(AuditError::OtherGroup { .. })));
+    assert!(matches!(Journal::open(&path, "other", Hashing::PLAIN), Err(AuditError::OtherGroup { .. })));
 }
 
 #[test]
@@ -159,11 +160,63 @@ fn somebody_elses_file_is_refused_and_left_as_it_is() {
     for text in ["not ours", "{\"a\":1}\n", "{\"a\":1}", "\n"] {
         let (folder, path) = folder();
         std::fs::write(&path, text).expect("write");
-        assert!(matches!(Journal::open(&path, "group"), Err(AuditError::Damaged { .. })), "{text}");
+        assert!(
+            matches!(Journal::open(&path, "group", Hashing::PLAIN), Err(AuditError::Damaged { .. })),
+            "{text}"
+        );
         assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
         // It and its lock.
         assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 2);
     }
+}
+
+fn keyed(byte: u8) -> Hashing {
+    Hashing::new(Some(crate::config::AuditKey::new([byte; 32])))
+}
+
+#[test]
+fn a_keyed_journal_needs_its_key_and_says_so_before_it_calls_anything_damaged() {
+    let (_folder, path) = folder();
+    let open = |hashing| Journal::open(&path, "group", hashing);
+    let journal = Written::start(open(keyed(1)).expect("new"), 6000);
+    for start in 0..10 {
+        journal.append(0, start * 3..start * 3 + 3);
+    }
+    journal.end();
+    let sealed = path.with_file_name("tracker.events.000001");
+    let files = [sealed.clone(), path.clone()];
+    assert_eq!(verify(&files, keyed(1), |_| ()).expect("sound").len(), 2);
+    assert!(std::fs::read_to_string(&path).expect("text").contains("\"keyed\":true,\"key_id\":\""));
+    for file in &files {
+        let judged = |hashing| verify(std::slice::from_ref(file), hashing, |_| ());
+        assert!(matches!(judged(keyed(2)), Err(VerifyError::Key(KeyError::Wrong { .. }))));
+        assert!(matches!(judged(Hashing::PLAIN), Err(VerifyError::Key(KeyError::Missing { .. }))));
+    }
+    assert!(matches!(open(keyed(2)), Err(AuditError::Key(KeyError::Wrong { .. }))));
+    assert!(matches!(open(Hashing::PLAIN), Err(AuditError::Key(KeyError::Missing { .. }))));
+    assert_eq!(open(keyed(1)).expect("its key").place.segment, 2);
+    // With the key, damage is damage.
+    let sound = std::fs::read(&path).expect("read");
+    let mut changed = sound.clone();
+    let at = changed.len() - 100;
+    changed[at] ^= 1;
+    std::fs::write(&path, &changed).expect("written");
+    assert!(matches!(open(keyed(1)), Err(AuditError::Damaged { .. })));
+    assert!(matches!(verify(&files, keyed(1), |_| ()), Err(VerifyError::Broken { .. })));
+    // The next segment goes on from a sealed one with the same key only.
+    std::fs::remove_file(&path).expect("removed");
+    assert!(matches!(open(Hashing::PLAIN), Err(AuditError::Key(KeyError::Missing { .. }))));
+    assert_eq!(open(keyed(1)).expect("its key").place.segment, 2);
+}
+
+#[test]
+fn a_journal_without_a_key_is_no_keyed_one() {
+    let (_folder, path) = folder();
+    write_journal(&path);
+    let before = std::fs::read(&path).expect("read");
+    let error = Journal::open(&path, "group", keyed(1)).expect_err("it has no key");
+    assert!(matches!(error, AuditError::Key(KeyError::NotKeyed { .. })), "{error}");
+    assert_eq!(std::fs::read(&path).expect("read"), before);
 }
 
 proptest! {
@@ -182,7 +235,7 @@ proptest! {
         prop_assert_eq!(journal.place.lines, whole);
         prop_assert_eq!(journal.torn.is_some(), torn);
         Written::start(journal, u64::MAX).end();
-        let again = verify(std::slice::from_ref(&path), |_| ()).expect("sound");
+        let again = verify(std::slice::from_ref(&path), Hashing::PLAIN, |_| ()).expect("sound");
         prop_assert_eq!(again[0].lines, whole + 1 + u64::from(torn));
     }
 
@@ -197,7 +250,7 @@ proptest! {
         std::fs::write(&path, &bytes).expect("write");
         // Without its line break the last line is a torn one, as after a crash; every other change is damage.
         let torn_only = last_break && bytes[at] != b'\n';
-        let opened = Journal::open(&path, "group");
+        let opened = Journal::open(&path, "group", Hashing::PLAIN);
         match opened {
             Err(AuditError::Damaged { line, .. }) => {
                 let breaks = bytes[..at].iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -221,7 +274,7 @@ proptest! {
         }
         prop_assume!(lines.concat() != text);
         std::fs::write(&path, lines.concat()).expect("write");
-        let found = matches!(Journal::open(&path, "group"), Err(AuditError::Damaged { .. }));
+        let found = matches!(Journal::open(&path, "group", Hashing::PLAIN), Err(AuditError::Damaged { .. }));
         prop_assert!(found);
     }
 }

@@ -17,7 +17,7 @@ use super::heads::Heads;
 use super::proof::JournalSeen;
 use crate::audit::chain::read_hex;
 use crate::audit::control::{CHECKPOINT, SEALED};
-use crate::audit::{Chain, Checkpoint, VerifyError, scan};
+use crate::audit::{Chain, Checkpoint, Hashing, VerifyError, scan};
 use crate::config::AuditSettings;
 use crate::models::{AuditEntry, Outcome};
 
@@ -56,10 +56,12 @@ fn read_file(
 ) -> Result<u64, ProveError> {
     let read = |source| VerifyError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read)?;
-    let mut chain = Chain::START;
+    let hashing = Hashing::new(settings.key);
+    let mut chain = Chain::new(hashing);
     let mut journal = None;
     let ended = scan(
         file,
+        Some(hashing),
         |line| said(line, &settings.topic),
         |line| {
             progress(line.start + line.len);
@@ -71,7 +73,7 @@ fn read_file(
                 let Some(head) = read_hex(first.head.as_bytes()) else {
                     return ControlFlow::Break(broken().into());
                 };
-                chain = Chain::at(head);
+                chain = Chain::at(head, hashing);
                 if first.consumer_group != settings.group {
                     return ControlFlow::Break(ProveError::OtherGroup {
                         path: path.to_owned(),

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::compare::{Comparison, Letter, Range, content_of, content_of_letter};
 use self::heads::Heads;
 pub use self::proof::{Counts, JournalSeen, PartitionProof, Proof, Violation, ViolationKind, Violations};
-use super::{Verified, VerifyError, verify};
+use super::{Hashing, Verified, VerifyError, verify};
 use crate::config::AuditSettings;
 use crate::dlq::headers;
 use crate::kafka::{Admin, KafkaError, Reader, committed_offsets, wait_until_reachable};
@@ -111,7 +111,9 @@ pub fn prove(
     mut progress: impl FnMut(Progress),
 ) -> Result<Proof, ProveError> {
     let sizes = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum();
-    let verified = verify(files, |done| progress(Progress { stage: Stage::Verify, done, total: sizes }))?;
+    let hashing = Hashing::new(settings.key);
+    let verified =
+        verify(files, hashing, |done| progress(Progress { stage: Stage::Verify, done, total: sizes }))?;
     refuse_copies(&verified)?;
 
     wait_until_reachable(&settings.kafka, &|| false)?;

@@ -14,7 +14,7 @@ use super::{category, point_in_time};
 use crate::audit::cat::{LineFilter, cat, files_of};
 use crate::audit::prove::{self, Stage, prove};
 use crate::audit::trace::trace;
-use crate::audit::{Verified, verify};
+use crate::audit::{Hashing, Verified, verify};
 use crate::cli::{Common, Exit, Role, RunError, logging, output};
 use crate::config::{AuditRaw, AuditSettings, KafkaRaw, Layer as _, SecretEnv};
 use crate::failure::Category;
@@ -47,9 +47,6 @@ enum Action {
         /// The audit log's files
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// The file with the key of the hash chain
-        #[arg(long, value_name = "FILE")]
-        audit_key_file: Option<PathBuf>,
     },
     /// Hold the audit log against Kafka: every committed record has its line, every line its record, every dead letter
     /// both
@@ -57,9 +54,6 @@ enum Action {
         /// The audit log's files
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// The file with the key of the hash chain
-        #[arg(long, value_name = "FILE")]
-        audit_key_file: Option<PathBuf>,
     },
     /// Tell the story of one order, in the order of time
     Trace {
@@ -115,10 +109,10 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
                 .error(clap::error::ErrorKind::MissingSubcommand, "say what to do")
                 .into());
         }
-        Some(Action::Verify { audit_key_file: Some(_), .. }) => "audit verify --audit-key-file",
-        Some(Action::Verify { files, .. }) => return verify_files(&files, flags.json),
-        Some(Action::Prove { audit_key_file: Some(_), .. }) => "audit prove --audit-key-file",
-        Some(Action::Prove { files, .. }) => {
+        Some(Action::Verify { files }) => {
+            return verify_files(&files, Hashing::new(audit.key()?), flags.json);
+        }
+        Some(Action::Prove { files }) => {
             let _logs = logging::init(&flags.common, None)?;
             return prove_files(&audit.check(kafka)?, &files, flags.json);
         }
@@ -138,9 +132,9 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
 }
 
 /// Results go to the standard output, one line for each file; a broken chain is an error.
-fn verify_files(files: &[PathBuf], json: bool) -> Result<Exit, RunError> {
+fn verify_files(files: &[PathBuf], hashing: Hashing, json: bool) -> Result<Exit, RunError> {
     let bar = progress_bar(size_of(files));
-    let found = verify(files, |bytes| bar.set_position(bytes));
+    let found = verify(files, hashing, |bytes| bar.set_position(bytes));
     bar.finish_and_clear();
     let mut out = io::stdout().lock();
     for file in found? {

@@ -48,6 +48,7 @@ fn the_defaults_are_those_of_the_design() {
             exit_at_end: false,
             shutdown_timeout: 15 * second,
             max_message_bytes: 1 << 20,
+            audit_key: None,
             max_in_flight_bytes: 32 << 20,
             max_in_flight_records: 20_000,
             commit_interval: second,

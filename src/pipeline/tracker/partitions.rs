@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{COORDINATOR_PAUSE, COORDINATOR_TIMEOUT, Tracker, strays};
-use crate::audit::{Lines, OffsetSet, Reason, Scope};
+use crate::audit::{OffsetSet, Reason, Scope};
 use crate::failure::chain_of;
 use crate::kafka::{Commit, GroupOffset, KafkaError, Position};
 use crate::pipeline::intake::Part;
@@ -139,7 +139,7 @@ impl Tracker<'_> {
             self.epoch += 1;
             let scope = Scope::new(new.at.partition, self.epoch);
             for chunk in missing.chunks(LINES_AT_ONCE) {
-                let mut lines = Lines::default();
+                let mut lines = self.shared.writer.lines();
                 for judged in chunk {
                     lines.push(&self.settings.group, jiff::Timestamp::now(), judged);
                     self.shared.stats.count(judged);
