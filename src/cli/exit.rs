@@ -120,9 +120,7 @@ impl RunError {
             #[cfg(feature = "embedded")]
             Self::Broker(error) => broker_exit(error),
             #[cfg(feature = "dlq")]
-            Self::DeadLetters(crate::dlq::ReadError::Kafka(error)) => kafka_exit(error),
-            #[cfg(feature = "dlq")]
-            Self::DeadLetters(crate::dlq::ReadError::Output(source)) => output_exit(source),
+            Self::DeadLetters(error) => dead_letters_exit(error),
             #[cfg(feature = "audit")]
             Self::Verify(error) => verify_exit(error),
             #[cfg(feature = "audit")]
@@ -202,6 +200,17 @@ fn prove_exit(error: &crate::audit::prove::ProveError) -> Exit {
         ProveError::OtherGroup { .. } | ProveError::Twice { .. } => Exit::Usage,
         ProveError::Unreadable { .. } => Exit::Integrity,
         ProveError::Runtime(_) => Exit::Failure,
+    }
+}
+
+#[cfg(feature = "dlq")]
+fn dead_letters_exit(error: &crate::dlq::ReadError) -> Exit {
+    use crate::dlq::ReadError;
+    match error {
+        ReadError::Kafka(error) => kafka_exit(error),
+        ReadError::Output(source) => output_exit(source),
+        ReadError::NotFound { .. } => Exit::Failure,
+        ReadError::Ambiguous { .. } => Exit::Usage,
     }
 }
 

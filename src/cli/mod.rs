@@ -8,6 +8,8 @@ mod exit;
 pub mod logging;
 pub mod output;
 mod panics;
+#[cfg(any(feature = "audit", feature = "dlq"))]
+mod progress;
 pub mod roles;
 mod run;
 pub mod signals;

@@ -1,23 +1,29 @@
-//! The dead letters of a topic, one after the other, narrowed by filters: what the `dlq` tool lists.
+//! The dead letters of a topic, one after the other, narrowed by a filter: what the `dlq` tool lists.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::filter::Filter;
 use super::letter::{Dialect, Letter};
+use super::scan::scan;
 use super::status::{State, Statuses};
 use crate::config::KafkaSettings;
 use crate::failure::Category;
 use crate::kafka::{KafkaError, Reader};
-use crate::models::{format_timestamp, safe_short, to_safe_vec};
+use crate::models::{BytesField, format_timestamp, safe_short, to_safe_vec};
 
 /// How much of an error or a key stands in a table row, in characters.
 const CELL_CHARS: usize = 60;
+/// How long following waits before it asks whether to stop.
+const TURN: Duration = Duration::from_millis(100);
 
-/// Why the dead letters could not be read or shown.
+/// Why dead letters could not be read or shown.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// Kafka.
@@ -26,6 +32,31 @@ pub enum ReadError {
     /// The results could not be written.
     #[error("write the result")]
     Output(#[from] io::Error),
+    /// There is no such dead letter.
+    #[error("no dead letter {wanted} in the topic {topic}")]
+    NotFound {
+        /// What was looked for.
+        wanted: String,
+        /// Where.
+        topic: String,
+    },
+    /// There is more than one.
+    #[error("more than one dead letter is {wanted}: {ids}; give more of the id")]
+    Ambiguous {
+        /// What was looked for.
+        wanted: String,
+        /// Some of those that it could be.
+        ids: String,
+    },
+}
+
+/// What was listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// Dead letters that were written.
+    pub listed: u64,
+    /// Records that repeat a dead letter: their writer crashed in between. They are not listed again.
+    pub repeats: u64,
 }
 
 /// One dead letter, as `list --json` shows it.
@@ -39,16 +70,35 @@ struct Row<'a> {
     original_topic: Option<&'a str>,
     original_partition: Option<i32>,
     original_offset: Option<i64>,
-    key: Option<Cow<'a, str>>,
+    #[serde(flatten)]
+    key: Key<'a>,
     error: &'a str,
+    exception: Option<&'a str>,
     retry_count: u32,
     replay_count: u32,
+    root_id: Uuid,
     consumer_group: Option<&'a str>,
     dlq_partition: i32,
     dlq_offset: i64,
 }
 
-/// Writes the dead letters of the topic that pass the filter, oldest first in each partition; says how many.
+/// A key; `key_base64` instead where it is not UTF-8.
+#[derive(Serialize)]
+pub(super) struct Key<'a> {
+    key: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<Cow<'a, str>>,
+}
+
+impl<'a> Key<'a> {
+    pub(super) fn of(letter: &'a Letter) -> Self {
+        let BytesField { text, base64 } = BytesField::encode(letter.key.as_deref());
+        Self { key: text, key_base64: base64 }
+    }
+}
+
+/// Writes the dead letters of the topic that pass the filter, oldest first in each partition. `progress` learns how many
+/// offsets there are and how many records were read.
 ///
 /// # Errors
 /// [`ReadError`] when the topic cannot be read, or the results not be written.
@@ -58,33 +108,109 @@ pub fn list(
     filter: &Filter,
     json: bool,
     out: &mut dyn Write,
-) -> Result<u64, ReadError> {
-    let mut reader = Reader::open(settings, topic)?;
-    let statuses = Statuses::read(settings, topic)?;
-    let mut listed = 0;
-    if !json {
-        writeln!(
-            out,
-            "{:36}  {:21}  {:24}  {:30}  {:20}  ERROR",
-            "ID", "REASON", "FAILED AT", "ORIGIN", "KEY"
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Listed, ReadError> {
+    let reader = Reader::open(settings, topic)?;
+    let offsets = reader.offsets();
+    let mut rows = Rows::begin(settings, topic, filter, json, out)?;
+    let mut failed = Ok(());
+    let mut read = 0;
+    if filter.limit != Some(0) {
+        scan(
+            reader,
+            |record| Letter::read(&record),
+            |letter| {
+                read += 1;
+                progress(offsets, read);
+                match rows.take(&letter) {
+                    Ok(flow) => flow,
+                    Err(error) => {
+                        failed = Err(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            },
         )?;
     }
-    while filter.limit.is_none_or(|limit| listed < limit)
-        && let Some(record) = reader.read()?
-    {
-        let letter = Letter::read(&record);
-        let state = statuses.state(letter.id);
-        if filter.matches(&letter, state) {
-            write_row(json, &letter, state, out)?;
-            listed += 1;
+    failed?;
+    rows.out.flush()?;
+    Ok(rows.listed)
+}
+
+/// The same, and then those that come, until `stop` says true or the limit is reached.
+///
+/// # Errors
+/// As [`list`].
+pub fn follow(
+    settings: &KafkaSettings,
+    topic: &str,
+    filter: &Filter,
+    json: bool,
+    out: &mut dyn Write,
+    stop: &dyn Fn() -> bool,
+) -> Result<Listed, ReadError> {
+    let mut reader = Reader::follow(settings, topic)?;
+    let mut rows = Rows::begin(settings, topic, filter, json, out)?;
+    while !stop() && filter.limit.is_none_or(|limit| rows.listed.listed < limit) {
+        match reader.next_within(TURN)? {
+            Some(record) => {
+                if rows.take(&Letter::read(&record))?.is_break() {
+                    break;
+                }
+            }
+            // Whoever watches sees a row as soon as there is nothing to be read behind it.
+            None => rows.out.flush()?,
         }
     }
-    out.flush()?;
-    Ok(listed)
+    rows.out.flush()?;
+    Ok(rows.listed)
+}
+
+/// Rows on their way out.
+struct Rows<'a> {
+    filter: &'a Filter,
+    json: bool,
+    out: &'a mut dyn Write,
+    statuses: Statuses,
+    seen: HashSet<Uuid>,
+    listed: Listed,
+}
+
+impl<'a> Rows<'a> {
+    fn begin(
+        settings: &KafkaSettings,
+        topic: &str,
+        filter: &'a Filter,
+        json: bool,
+        out: &'a mut dyn Write,
+    ) -> Result<Self, ReadError> {
+        let statuses = Statuses::read(settings, topic)?;
+        if !json {
+            writeln!(
+                out,
+                "{:36}  {:9}  {:21}  {:24}  {:30}  {:20}  ERROR",
+                "ID", "STATUS", "REASON", "FAILED AT", "ORIGIN", "KEY"
+            )?;
+        }
+        Ok(Self { filter, json, out, statuses, seen: HashSet::new(), listed: Listed::default() })
+    }
+
+    fn take(&mut self, letter: &Letter) -> io::Result<ControlFlow<()>> {
+        if !self.seen.insert(letter.id) {
+            self.listed.repeats += 1;
+            return Ok(ControlFlow::Continue(()));
+        }
+        let state = self.statuses.state(letter.id);
+        if self.filter.matches(letter, state) {
+            write_row(self.json, letter, state, self.out)?;
+            self.listed.listed += 1;
+        }
+        let enough = self.filter.limit.is_some_and(|limit| self.listed.listed >= limit);
+        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
 }
 
 fn write_row(json: bool, letter: &Letter, status: State, out: &mut dyn Write) -> io::Result<()> {
-    let key = letter.key.as_deref().map(String::from_utf8_lossy);
     let origin = letter.origin.as_ref();
     if json {
         let row = Row {
@@ -96,10 +222,12 @@ fn write_row(json: bool, letter: &Letter, status: State, out: &mut dyn Write) ->
             original_topic: origin.map(|origin| &*origin.topic),
             original_partition: origin.map(|origin| origin.partition),
             original_offset: origin.map(|origin| origin.offset),
-            key,
+            key: Key::of(letter),
             error: &letter.error,
+            exception: letter.exception.as_deref(),
             retry_count: letter.retry_count,
             replay_count: letter.replay_count,
+            root_id: letter.root_id,
             consumer_group: letter.group.as_deref(),
             dlq_partition: letter.dlq_partition,
             dlq_offset: letter.dlq_offset,
@@ -108,14 +236,16 @@ fn write_row(json: bool, letter: &Letter, status: State, out: &mut dyn Write) ->
         line.push(b'\n');
         return out.write_all(&line);
     }
+    let key = letter.key.as_deref().map(String::from_utf8_lossy);
     let origin = origin.map_or_else(
         || "-".to_owned(),
         |origin| format!("{}/{}@{}", origin.topic, origin.partition, origin.offset),
     );
     writeln!(
         out,
-        "{}  {:21}  {:24}  {:30}  {:20}  {}",
+        "{}  {:9}  {:21}  {:24}  {:30}  {:20}  {}",
         letter.id,
+        status.as_str(),
         letter.reason.as_str(),
         format_timestamp(letter.failed_at),
         safe_short(&origin, CELL_CHARS),

@@ -36,12 +36,16 @@ mod dialects;
 mod envelope;
 #[cfg(feature = "dlq")]
 mod filter;
+#[cfg(feature = "dlq")]
+mod find;
 mod handler;
 mod kafka_sink;
 #[cfg(feature = "dlq")]
 mod letter;
 #[cfg(feature = "dlq")]
 mod list;
+#[cfg(feature = "dlq")]
+mod scan;
 mod sink;
 #[cfg(feature = "dlq")]
 mod status;
@@ -53,12 +57,14 @@ pub use dialects::is_added_header;
 pub use envelope::{Envelope, headers};
 #[cfg(feature = "dlq")]
 pub use filter::Filter;
+#[cfg(feature = "dlq")]
+pub use find::{Wanted, find};
 pub use handler::{Buried, Handler, HandlerConfig, HandlerError, Outcome};
 pub use kafka_sink::{KafkaSink, KafkaSinkConfig};
 #[cfg(feature = "dlq")]
 pub use letter::{Dialect, Letter, Origin, Payload};
 #[cfg(feature = "dlq")]
-pub use list::{ReadError, list};
+pub use list::{Listed, ReadError, follow, list};
 pub use sink::{MemorySink, Receipt, Sink, SinkError};
 #[cfg(feature = "dlq")]
 pub use status::{Edited, ReplayedTo, State, Status, Statuses, status_topic};

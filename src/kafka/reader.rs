@@ -25,6 +25,8 @@ pub struct Reader {
     topic: String,
     /// The partitions that are not read to their end, with that end.
     open: BTreeMap<i32, i64>,
+    /// How many offsets there were to read at the start.
+    offsets: u64,
 }
 
 impl std::fmt::Debug for Reader {
@@ -39,19 +41,19 @@ impl Reader {
     /// # Errors
     /// [`KafkaError::UnknownTopic`] when it does not exist, [`KafkaError::Request`] when a broker does not answer.
     pub fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, KafkaError> {
-        let admin = Admin::new(settings)?;
-        let Some(info) = admin.topic(topic)? else {
-            return Err(KafkaError::UnknownTopic {
-                topic: topic.to_owned(),
-                bootstrap_servers: settings.bootstrap_servers.clone(),
-            });
-        };
-        let mut ranges = Vec::new();
-        for partition in 0..info.partitions {
-            let (log_start, end) = admin.watermarks(topic, partition)?;
-            if end > log_start {
-                ranges.push((partition, log_start, end));
-            }
+        let mut ranges = partitions(settings, topic)?;
+        ranges.retain(|(_, log_start, end)| end > log_start);
+        Self::over(settings, topic, &ranges)
+    }
+
+    /// Starts at the topic's first record and has no end: for [`next_within`](Self::next_within).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn follow(settings: &KafkaSettings, topic: &str) -> Result<Self, KafkaError> {
+        let mut ranges = partitions(settings, topic)?;
+        for (_, _, end) in &mut ranges {
+            *end = i64::MAX;
         }
         Self::over(settings, topic, &ranges)
     }
@@ -87,14 +89,16 @@ impl Reader {
             KafkaError::Config(ClientError::ClientCreation("the client has no consumer queue".to_owned()))
         })?;
         let mut open = BTreeMap::new();
+        let mut offsets = 0_u64;
         let mut list = TopicPartitionList::new();
         for (partition, first, end) in ranges {
             open.insert(*partition, *end);
+            offsets = offsets.saturating_add(end.abs_diff(*first));
             list.add_partition_offset(topic, *partition, Offset::Offset(*first))
                 .map_err(|e| KafkaError::request(format!("read {topic}/{partition}"), e))?;
         }
         client.assign(&list).map_err(|e| KafkaError::request(format!("read {topic}"), e))?;
-        Ok(Self { queue, _client: client, topic: topic.to_owned(), open })
+        Ok(Self { queue, _client: client, topic: topic.to_owned(), open, offsets })
     }
 
     /// Reads one partition from an offset on, or from its first record where that is later.
@@ -111,6 +115,25 @@ impl Reader {
         let from = from.max(log_start);
         let ranges = if from < end { vec![(partition, from, end)] } else { Vec::new() };
         Self::over(settings, topic, &ranges)
+    }
+
+    /// How many offsets there were to read when it was opened: at least as many as there are records.
+    pub fn offsets(&self) -> u64 {
+        self.offsets
+    }
+
+    /// The next record, if one comes in time.
+    ///
+    /// # Errors
+    /// [`KafkaError::Fatal`] from the client; whatever else goes wrong it goes on trying.
+    pub fn next_within(&mut self, wait: Duration) -> Result<Option<Record>, KafkaError> {
+        match self.queue.poll(wait) {
+            Some(NativeEvent::Record(record)) => Ok(Some(record)),
+            Some(NativeEvent::Error { fatal: true, code, reason, .. }) => {
+                Err(KafkaError::Fatal(format!("{code}: {reason}")))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The next record; `None` when every partition is read to its end.
@@ -145,6 +168,19 @@ impl Reader {
         }
         Ok(None)
     }
+}
+
+/// The partitions of a topic: number, first offset, end.
+fn partitions(settings: &KafkaSettings, topic: &str) -> Result<Vec<(i32, i64, i64)>, KafkaError> {
+    let admin = Admin::new(settings)?;
+    let Some(info) = admin.topic(topic)? else {
+        return Err(KafkaError::UnknownTopic {
+            topic: topic.to_owned(),
+            bootstrap_servers: settings.bootstrap_servers.clone(),
+        });
+    };
+    let bounds = |partition| admin.watermarks(topic, partition).map(|(first, end)| (partition, first, end));
+    (0..info.partitions).map(bounds).collect()
 }
 
 /// What a group has committed in a topic, by partition; those where it never committed are left out. Does not join it.

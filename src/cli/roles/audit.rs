@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use jiff::Timestamp;
 
 use super::{category, point_in_time};
@@ -15,6 +15,7 @@ use crate::audit::cat::{LineFilter, cat, files_of};
 use crate::audit::prove::{self, Stage, prove};
 use crate::audit::trace::trace;
 use crate::audit::{Hashing, Verified, verify};
+use crate::cli::progress::{byte_bar, count_bar};
 use crate::cli::{Common, Exit, Role, RunError, logging, output};
 use crate::config::{AuditRaw, AuditSettings, KafkaRaw, Layer as _, SecretEnv};
 use crate::failure::Category;
@@ -133,7 +134,7 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
 
 /// Results go to the standard output, one line for each file; a broken chain is an error.
 fn verify_files(files: &[PathBuf], hashing: Hashing, json: bool) -> Result<Exit, RunError> {
-    let bar = progress_bar(size_of(files));
+    let bar = byte_bar(size_of(files));
     let found = verify(files, hashing, |bytes| bar.set_position(bytes));
     bar.finish_and_clear();
     let mut out = io::stdout().lock();
@@ -153,7 +154,7 @@ fn files_or_own(files: Vec<PathBuf>, settings: AuditSettings) -> Result<Vec<Path
 
 /// An order of which no line knows is a failure, so that scripts notice.
 fn trace_order(order_id: &str, files: &[PathBuf], json: bool) -> Result<Exit, RunError> {
-    let bar = progress_bar(size_of(files));
+    let bar = byte_bar(size_of(files));
     let events = trace(order_id, files, |bytes| bar.set_position(bytes));
     bar.finish_and_clear();
     let events = events?;
@@ -216,16 +217,11 @@ fn prove_files(settings: &AuditSettings, files: &[PathBuf], json: bool) -> Resul
 
 fn stage_bar(progress: &prove::Progress) -> ProgressBar {
     match progress.stage {
-        Stage::Verify => progress_bar(progress.total).with_message("chain"),
-        Stage::Lines => progress_bar(progress.total).with_message("lines"),
+        Stage::Verify => byte_bar(progress.total).with_message("chain"),
+        Stage::Lines => byte_bar(progress.total).with_message("lines"),
         Stage::Records => count_bar(progress.total).with_message("records"),
         Stage::Letters => count_bar(progress.total).with_message("dead letters"),
     }
-}
-
-/// For what comes out of Kafka.
-fn count_bar(total: u64) -> ProgressBar {
-    bar(total, 100_000, "{msg:12} {bar:40} {pos}/{len} {per_sec} {eta}")
 }
 
 fn write_verified(file: &Verified, json: bool, out: &mut impl io::Write) -> io::Result<()> {
@@ -240,21 +236,4 @@ fn write_verified(file: &Verified, json: bool, out: &mut impl io::Write) -> io::
     };
     let name = safe_text(&file.file.to_string_lossy()).into_owned();
     writeln!(out, "{name}: sound, {} lines, {} bytes{torn}, head {}", file.lines, file.bytes, file.head)
-}
-
-/// For what comes from a disk.
-fn progress_bar(total: u64) -> ProgressBar {
-    bar(total, 64 << 20, "{msg:12} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
-}
-
-/// On a terminal, for what takes longer than a blink.
-fn bar(total: u64, worth_it: u64, template: &str) -> ProgressBar {
-    if total < worth_it || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(total);
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
