@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 
 use super::chain::{ChainHash, HASH_FIELD, HASH_HEX, Hashing, LINE_END, write_hex};
+use crate::config::AuditPayload;
 use crate::dlq::{Buried, headers};
 use crate::models::escape_into;
 use crate::record::Record;
@@ -42,6 +43,7 @@ pub struct Judged {
 #[derive(Debug, Default)]
 pub struct Lines {
     hashing: Hashing,
+    payload: AuditPayload,
     pub(super) bytes: Vec<u8>,
     pub(super) entries: Vec<Entry>,
     pub(super) offsets: Vec<i64>,
@@ -62,10 +64,22 @@ impl Lines {
         Self { hashing, ..Self::default() }
     }
 
+    /// With so much of the payloads in them.
+    #[must_use]
+    pub fn carrying(self, payload: AuditPayload) -> Self {
+        Self { payload, ..self }
+    }
+
     /// Adds the line of one outcome.
     pub fn push(&mut self, group: &str, now: Timestamp, judged: &Judged) {
-        self.bytes.reserve(judged.record.payload().len() * 5 / 2 + 512);
-        self.push_with(|out| write_fields(out, group, now, judged));
+        let payload = carried(self.payload, &judged.verdict);
+        let len = judged.record.payload().len();
+        self.bytes.reserve(match payload {
+            AuditPayload::Full => len * 5 / 2 + 512,
+            AuditPayload::Raw => len * 3 / 2 + 512,
+            AuditPayload::Hash => 1024,
+        });
+        self.push_with(|out| write_fields(out, group, now, judged, payload));
         self.offsets.push(judged.record.offset);
         if let Verdict::DeadLettered(buried) = &judged.verdict {
             self.letters_end = self.letters_end.max(Some(buried.receipt.offset() + 1));
@@ -108,7 +122,19 @@ impl Lines {
     }
 }
 
-fn write_fields(out: &mut Vec<u8>, group: &str, now: Timestamp, judged: &Judged) {
+/// What a line has to carry. A payload that its dead letter left out is nowhere else, once the topic has forgotten it.
+fn carried(payload: AuditPayload, verdict: &Verdict) -> AuditPayload {
+    match verdict {
+        Verdict::DeadLettered(buried)
+            if payload == AuditPayload::Hash && buried.receipt.payload_left_out() =>
+        {
+            AuditPayload::Raw
+        }
+        _ => payload,
+    }
+}
+
+fn write_fields(out: &mut Vec<u8>, group: &str, now: Timestamp, judged: &Judged, payload: AuditPayload) {
     let Judged { record, deserialized, verdict } = judged;
     out.extend_from_slice(LINE_START);
     put(out, format_args!("{now:.3}"));
@@ -121,17 +147,21 @@ fn write_fields(out: &mut Vec<u8>, group: &str, now: Timestamp, judged: &Judged)
     out.extend_from_slice(b",\"consumer_group\":");
     escape_into(out, group);
     text_or_base64(out, "kafka_key", record.key.as_deref());
-    text_or_base64(out, "raw_message", record.value.as_deref());
+    match &record.value {
+        Some(value) if payload == AuditPayload::Hash => payload_hash(out, value),
+        value => text_or_base64(out, "raw_message", value.as_deref()),
+    }
+    let with_order = *deserialized && payload == AuditPayload::Full;
     put(out, format_args!(",\"message_size\":{},\"deserialized\":{deserialized}", record.payload().len()));
     match verdict {
         Verdict::Processed { attempts } => {
-            order_full(out, *deserialized, record.payload());
+            order_full(out, with_order, record.payload());
             put(out, format_args!(",\"outcome\":\"processed\",\"attempts\":{attempts}"));
         }
         Verdict::DeadLettered(buried) => {
             out.extend_from_slice(b",\"error\":");
             escape_into(out, &buried.error);
-            order_full(out, *deserialized, record.payload());
+            order_full(out, with_order, record.payload());
             put(
                 out,
                 format_args!(
@@ -155,8 +185,8 @@ fn write_fields(out: &mut Vec<u8>, group: &str, now: Timestamp, judged: &Judged)
 }
 
 /// The order's own bytes. A line break can only stand between tokens there, so leaving it out changes nothing but bytes.
-fn order_full(out: &mut Vec<u8>, deserialized: bool, payload: &[u8]) {
-    if !deserialized {
+fn order_full(out: &mut Vec<u8>, wanted: bool, payload: &[u8]) {
+    if !wanted {
         return;
     }
     out.extend_from_slice(b",\"order_full\":");
@@ -165,6 +195,11 @@ fn order_full(out: &mut Vec<u8>, deserialized: bool, payload: &[u8]) {
     } else {
         out.extend(payload.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
     }
+}
+
+/// The payload's BLAKE3, without the key of the chain: it is held against the topic, and against dead letters.
+fn payload_hash(out: &mut Vec<u8>, payload: &[u8]) {
+    put(out, format_args!(",\"raw_message_hash\":\"{}\"", blake3::hash(payload).to_hex()));
 }
 
 /// `"name":"text"`, or `"name_base64"` where the bytes are not UTF-8, or null.
@@ -218,11 +253,48 @@ mod tests {
                 value: value.map(|value| value.to_vec().into()),
                 headers: vec![Header::new(headers::REPLAY_ID, "r-1")],
             };
-            let mut lines = Lines::default();
-            lines.push("g", Timestamp::now(), &Judged { record, deserialized, verdict });
-            let line = std::str::from_utf8(&lines.bytes).expect("UTF-8").trim_end();
-            let entry: AuditEntry = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
-            assert_eq!(to_safe_string(&entry).expect("JSON"), line);
+            let judged = Judged { record, deserialized, verdict };
+            for payload in [AuditPayload::Full, AuditPayload::Raw, AuditPayload::Hash] {
+                let (line, entry) = written(&judged, payload);
+                assert_eq!(to_safe_string(&entry).expect("JSON"), line);
+                let hash = judged.record.value.as_ref().map(|value| blake3::hash(value).to_hex().to_string());
+                let (raw, hash) = match payload {
+                    AuditPayload::Hash => (None, hash),
+                    AuditPayload::Full | AuditPayload::Raw => (judged.record.value.as_deref(), None),
+                };
+                assert_eq!((entry.raw_message.as_deref(), entry.raw_message_hash), (raw, hash));
+                assert_eq!(entry.order_full.is_some(), deserialized && payload == AuditPayload::Full);
+                assert_eq!(entry.message_size, judged.record.payload().len() as u64);
+            }
+        }
+    }
+
+    fn written(judged: &Judged, payload: AuditPayload) -> (String, AuditEntry) {
+        let mut lines = Lines::default().carrying(payload);
+        lines.push("g", Timestamp::now(), judged);
+        let line = String::from_utf8(lines.bytes).expect("UTF-8").trim_end().to_owned();
+        let entry = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        (line, entry)
+    }
+
+    #[test]
+    fn a_payload_that_its_dead_letter_left_out_is_in_its_line_whatever_the_setting_says() {
+        let record = Record::new("orders", 0, 1).with_value("too large");
+        let receipt = Receipt::acknowledged(0, 0).without_payload();
+        let buried = Buried {
+            category: Category::Validation,
+            error: "e".to_owned(),
+            attempts: 1,
+            id: uuid::Uuid::nil(),
+            receipt,
+        };
+        let judged = Judged { record, deserialized: false, verdict: Verdict::DeadLettered(buried) };
+        for payload in [AuditPayload::Full, AuditPayload::Raw, AuditPayload::Hash] {
+            assert_eq!(
+                written(&judged, payload).1.raw_message.as_deref(),
+                Some(&b"too large"[..]),
+                "{payload:?}"
+            );
         }
     }
 }

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{VerifyError, scan};
@@ -172,8 +171,10 @@ impl<'a> Sought<'a> {
         if entry.event_type != AuditEntry::MESSAGE_RECEIVED {
             return None;
         }
-        let named = entry.order_full.as_deref().map(RawValue::get).map(serde_json::from_str::<Named>);
-        let named = named.and_then(Result::ok).unwrap_or_default();
+        // The order's own JSON, or the payload that it is; in a line with a hash alone the order cannot be seen.
+        let payload = entry.raw_message.as_deref().filter(|_| entry.deserialized);
+        let order = entry.order_full.as_deref().map(|order| order.get().as_bytes()).or(payload);
+        let named = order.and_then(|order| serde_json::from_slice::<Named>(order).ok()).unwrap_or_default();
         let by_key = entry.kafka_key.as_deref() == Some(self.wanted.as_bytes());
         (by_key || named.order_id.as_deref() == Some(self.wanted)).then_some((entry, named))
     }
@@ -276,6 +277,16 @@ mod tests {
             traced("o-1", &[&one, &two]),
             [(Sent, 3, 2), (Replayed, 7, 2), (DeadLettered, 3, 2), (DeadLettered, 3, 3), (Processed, 7, 2),]
         );
+    }
+
+    #[test]
+    fn without_its_json_an_order_is_known_by_its_payload_or_else_by_its_key() {
+        let raw = |payload: &str| line(1, 0, "\"k\"", None, DONE).replace("\"raw_message\":\"\"", payload);
+        let payload = r#""raw_message":"{\"order_id\":\"o-1\",\"sequence\":1}""#;
+        assert_eq!(traced("o-1", &[&[raw(payload)]]).len(), 2);
+        assert_eq!(traced("k", &[&[raw(payload)]]).len(), 2);
+        let hash = r#""raw_message_hash":"00ff""#;
+        assert_eq!((traced("o-1", &[&[raw(hash)]]).len(), traced("k", &[&[raw(hash)]]).len()), (0, 2));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::control::{PartitionState, Place, Reason};
 use super::file::WriteFailure;
 use super::{AuditError, AuditFile, Chain, Hashing, Journal, Lines};
+use crate::config::AuditPayload;
 use crate::record::TopicPartition;
 
 /// A group is written when it holds this much, or when nothing else waits.
@@ -113,6 +114,8 @@ pub struct WriterOptions {
     pub topic: Arc<str>,
     /// A segment ends when it is this long, in bytes.
     pub segment_bytes: u64,
+    /// What of the payload a line carries.
+    pub payload: AuditPayload,
 }
 
 /// A handle for those who hand lines over.
@@ -120,6 +123,7 @@ pub struct WriterOptions {
 pub struct AuditWriter {
     jobs: Sender<Job>,
     hashing: Hashing,
+    payload: AuditPayload,
 }
 
 impl AuditWriter {
@@ -135,6 +139,7 @@ impl AuditWriter {
         report: impl Fn(Completion) + Send + 'static,
     ) -> Result<(Self, JoinHandle<()>), AuditError> {
         let (jobs, waiting) = channel();
+        let payload = options.payload;
         let (path, hashing) = (journal.file.path().to_owned(), journal.hashing);
         let writer = Writer {
             chain: Chain::at(journal.place.head, hashing),
@@ -149,12 +154,12 @@ impl AuditWriter {
             .name("audit-writer".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(|source| AuditError::Io { what: "start the writer of", path, source })?;
-        Ok((Self { jobs, hashing }, thread))
+        Ok((Self { jobs, hashing, payload }, thread))
     }
 
-    /// No lines yet, as this journal hashes them.
+    /// No lines yet, of the form that this journal has.
     pub fn lines(&self) -> Lines {
-        Lines::new(self.hashing)
+        Lines::new(self.hashing).carrying(self.payload)
     }
 
     /// Hands lines over; never waits. How much may be under way is bounded by who delivers the records.

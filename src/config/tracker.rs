@@ -19,14 +19,15 @@ pub enum Ordering {
 }
 
 /// What of the payload an audit line carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditPayload {
-    /// The payload and the order
+    /// The payload as text, and the order as JSON
+    #[default]
     Full,
-    /// The payload
+    /// The payload as text
     Raw,
-    /// The payload's hash
+    /// The payload's hash and size
     Hash,
 }
 
@@ -122,7 +123,7 @@ section! {
         /// A file with the key of the audit log's hash chain: 32 bytes, or 64 hexadecimal digits
         #[arg(long, value_name = "FILE", env = "PUBSUB_KAFKA_AUDIT_KEY_FILE", hide_env_values = true)]
         pub audit_key_file: PathBuf,
-        /// Not built yet: what of the payload an audit line carries
+        /// What of the payload an audit line carries
         #[arg(long, value_name = "WHAT", env = "PUBSUB_KAFKA_AUDIT_PAYLOAD", hide_env_values = true)]
         pub audit_payload: AuditPayload,
         /// Not built yet: what to do where retention has deleted unread records
@@ -238,6 +239,8 @@ pub struct TrackerSettings {
     pub retry: RetrySettings,
     /// A segment of the audit log ends at this size, in bytes.
     pub events_max_bytes: u64,
+    /// What of the payload an audit line carries.
+    pub audit_payload: AuditPayload,
     /// The key of the audit log's hash chain, if it has one.
     pub audit_key: Option<AuditKey>,
     /// Where valid orders are posted to.
@@ -326,6 +329,7 @@ impl TrackerSettings {
             shutdown_timeout,
             max_message_bytes: need(raw.max_message_bytes, "max-message-bytes")?.bytes(),
             events_max_bytes: need(raw.events_max_bytes, "events-max-bytes")?.bytes() as u64,
+            audit_payload: need(raw.audit_payload, "audit-payload")?,
             audit_key: raw.audit_key_file.as_deref().map(AuditKey::read).transpose()?,
             max_in_flight_bytes: need(raw.max_in_flight_bytes, "max-in-flight-bytes")?.bytes(),
             max_in_flight_records: need(raw.max_in_flight_records, "max-in-flight-records")?.to(),
@@ -404,7 +408,6 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 fn refuse_what_is_not_built(given: &TrackerRaw) -> Result<(), ConfigError> {
     let reserved = [
-        ("audit-payload", given.audit_payload.is_some()),
         ("on-gap", given.on_gap.is_some()),
         ("notify", given.notify.is_some()),
         ("deliver-rate", given.deliver_rate.is_some()),

@@ -44,7 +44,7 @@ impl fmt::Display for Outcome {
 ///
 /// Written as one JSON object, in this order; what is marked `?` is left out where there is none: `timestamp`
 /// (RFC 3339), `event_type`, `kafka_topic`, `kafka_partition`, `kafka_offset`, `kafka_timestamp`? (milliseconds),
-/// `consumer_group`?, `kafka_key` or `kafka_key_base64`, `raw_message` or `raw_message_base64`, `message_size`
+/// `consumer_group`?, `kafka_key` or `kafka_key_base64`, `raw_message`, `raw_message_base64` or `raw_message_hash`, `message_size`
 /// (bytes), `deserialized`, `error`?, `order_full`?, `outcome`, `failure_reason`?, `attempts`, `dlq_id`?,
 /// `dlq_partition`?, `dlq_offset`?, `replay_id`?, `hash`. A Base64 field stands in place of the plain one for bytes
 /// that are not UTF-8; the plain one is null for Kafka's null. The journal always writes the `consumer_group`.
@@ -66,8 +66,10 @@ pub struct AuditEntry {
     pub consumer_group: Option<String>,
     /// Its key; `None` is Kafka's null.
     pub kafka_key: Option<Vec<u8>>,
-    /// Its payload. `None` is Kafka's null, or, where `message_size` is not 0, a payload that was left out.
+    /// Its payload. `None` is Kafka's null, or, with a hash in its place, a payload that was left out.
     pub raw_message: Option<Vec<u8>>,
+    /// BLAKE3 of a payload that was left out, lower-case hex.
+    pub raw_message_hash: Option<String>,
     /// The size of its payload in bytes.
     pub message_size: u64,
     /// Whether an order was decoded from it.
@@ -138,6 +140,8 @@ struct Wire<'a> {
     raw_message: Option<Option<Cow<'a, str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_message_base64: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_message_hash: Option<Cow<'a, str>>,
     message_size: u64,
     deserialized: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,8 +177,9 @@ impl Serialize for AuditEntry {
             consumer_group: self.consumer_group.as_deref().map(Cow::Borrowed),
             kafka_key: key.base64.is_none().then_some(key.text),
             kafka_key_base64: key.base64,
-            raw_message: raw.base64.is_none().then_some(raw.text),
+            raw_message: (raw.base64.is_none() && self.raw_message_hash.is_none()).then_some(raw.text),
             raw_message_base64: raw.base64,
+            raw_message_hash: self.raw_message_hash.as_deref().map(Cow::Borrowed),
             message_size: self.message_size,
             deserialized: self.deserialized,
             error: self.error.as_deref().map(Cow::Borrowed),
@@ -214,6 +219,7 @@ impl TryFrom<Wire<'_>> for AuditEntry {
             consumer_group: wire.consumer_group.map(Cow::into_owned),
             kafka_key: key.decode()?,
             raw_message: raw.decode()?,
+            raw_message_hash: wire.raw_message_hash.map(Cow::into_owned),
             message_size: wire.message_size,
             deserialized: wire.deserialized,
             error: wire.error.map(Cow::into_owned),

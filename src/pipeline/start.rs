@@ -185,8 +185,11 @@ pub fn run(
     let (report, completions) = channel();
     let give_up = Arc::new(AtomicBool::new(false));
     let report = move |completion| drop(report.send(completion));
-    let options =
-        WriterOptions { topic: Arc::from(settings.topic.as_str()), segment_bytes: settings.events_max_bytes };
+    let options = WriterOptions {
+        topic: Arc::from(settings.topic.as_str()),
+        segment_bytes: settings.events_max_bytes,
+        payload: settings.audit_payload,
+    };
     let (writer, writer_thread) = AuditWriter::start(journal, options, Arc::clone(&give_up), report)?;
     let shared = Shared {
         runtime: runtime.clone(),

@@ -11,6 +11,7 @@ use super::*;
 use crate::audit::{
     AuditWriter, Completion, Judged, KeyError, Reason, Scope, Verdict, VerifyError, WriterOptions, verify,
 };
+use crate::config::AuditPayload;
 use crate::record::Record;
 
 struct Written {
@@ -22,7 +23,8 @@ struct Written {
 impl Written {
     fn start(journal: Journal, segment_bytes: u64) -> Self {
         let (report, reports) = channel();
-        let options = WriterOptions { topic: Arc::from("orders"), segment_bytes };
+        let options =
+            WriterOptions { topic: Arc::from("orders"), segment_bytes, payload: AuditPayload::Full };
         let stop_waiting = Arc::new(AtomicBool::new(false));
         let (writer, thread) = AuditWriter::start(journal, options, stop_waiting, move |completion| {
             drop(report.send(completion));

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::ProveError;
-use super::compare::{Content, DEAD, Expected, Line, UNCHECKED, Written, content_of};
+use super::compare::{Content, DEAD, Expected, Line, UNCHECKED, Written, content, content_of};
 use super::heads::Heads;
 use super::proof::JournalSeen;
 use crate::audit::chain::read_hex;
@@ -179,6 +179,8 @@ struct Wire<'a> {
     raw_message: Option<Text<'a>>,
     #[serde(borrow)]
     raw_message_base64: Option<Text<'a>>,
+    #[serde(borrow)]
+    raw_message_hash: Option<Text<'a>>,
     message_size: Option<u64>,
     outcome: Option<Outcome>,
     dlq_id: Option<Uuid>,
@@ -208,7 +210,15 @@ fn said(line: &[u8], topic: &str) -> Said {
 fn found_in(wire: &Wire<'_>) -> Option<Found> {
     let key = bytes(wire.kafka_key.as_ref(), wire.kafka_key_base64.as_ref())?;
     let payload = bytes(wire.raw_message.as_ref(), wire.raw_message_base64.as_ref())?;
-    let left_out = payload.is_none() && wire.message_size? > 0;
+    let content = match &wire.raw_message_hash {
+        Some(_) if payload.is_some() => return None,
+        Some(Text(hash)) => {
+            let key = key.map(|key| *blake3::hash(&key).as_bytes());
+            Some(content(key, Some(read_hex(hash.as_bytes())?)))
+        }
+        None if payload.is_none() && wire.message_size? > 0 => None,
+        None => Some(content_of(key.as_deref(), payload.as_deref())),
+    };
     let letter = match wire.outcome? {
         Outcome::Processed => None,
         // A line that names no dead letter names none that can be found.
@@ -217,12 +227,7 @@ fn found_in(wire: &Wire<'_>) -> Option<Found> {
             Some((at, wire.dlq_id.unwrap_or_default()))
         }
     };
-    Some(Found {
-        partition: wire.kafka_partition?,
-        offset: wire.kafka_offset?,
-        content: (!left_out).then(|| content_of(key.as_deref(), payload.as_deref())),
-        letter,
-    })
+    Some(Found { partition: wire.kafka_partition?, offset: wire.kafka_offset?, content, letter })
 }
 
 /// The bytes that two fields stand for: `Some(None)` for null, `None` for what is neither.
@@ -233,5 +238,36 @@ fn bytes<'a>(text: Option<&'a Text<'_>>, base64: Option<&'a Text<'_>>) -> Option
         (Some(Text(text)), None) => Some(Some(Cow::Borrowed(text.as_bytes()))),
         (None, Some(Text(base64))) => Some(Some(Cow::Owned(BASE64.decode(base64.as_bytes()).ok()?))),
         (None, None) => Some(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content_in(payload: &str) -> Option<Option<Content>> {
+        let line = format!(
+            "{{\"event_type\":\"message.received\",\"kafka_topic\":\"t\",\"kafka_partition\":0,\"kafka_offset\":1,\
+             \"kafka_key\":\"k\",{payload},\"outcome\":\"processed\"}}"
+        );
+        match said(line.as_bytes(), "t") {
+            Said::Outcome(found) => Some(found.content),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_payload_and_its_hash_say_the_same() {
+        let whole = Some(Some(content_of(Some(b"k"), Some(b"value"))));
+        let hash = blake3::hash(b"value").to_hex();
+        assert_eq!(content_in("\"raw_message\":\"value\",\"message_size\":5"), whole);
+        assert_eq!(content_in(&format!("\"raw_message_hash\":\"{hash}\",\"message_size\":5")), whole);
+        let null = Some(Some(content_of(Some(b"k"), None)));
+        assert_eq!(content_in("\"raw_message\":null,\"message_size\":0"), null);
+        // Without either nothing can be compared; what is no hash, or both, cannot be read.
+        assert_eq!(content_in("\"message_size\":5"), Some(None));
+        assert_eq!(content_in("\"raw_message_hash\":\"xyz\",\"message_size\":5"), None);
+        let both = format!("\"raw_message\":\"value\",\"raw_message_hash\":\"{hash}\",\"message_size\":5");
+        assert_eq!(content_in(&both), None);
     }
 }

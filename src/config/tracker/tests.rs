@@ -48,6 +48,7 @@ fn the_defaults_are_those_of_the_design() {
             exit_at_end: false,
             shutdown_timeout: 15 * second,
             max_message_bytes: 1 << 20,
+            audit_payload: AuditPayload::Full,
             audit_key: None,
             max_in_flight_bytes: 32 << 20,
             max_in_flight_records: 20_000,
@@ -120,8 +121,8 @@ fn settings_that_contradict_each_other_are_named_with_their_values() {
         let error = resolve("", flags).expect_err(expected);
         assert!(error.contains(expected), "{flags:?}: {error}");
     }
-    let error = resolve("[tracker]\naudit-payload = 'raw'", &[]).expect_err("reserved");
-    assert!(error.contains("--audit-payload is not built yet"), "{error}");
+    let error = resolve("[tracker]\ndeliver-rate = 5", &[]).expect_err("reserved");
+    assert!(error.contains("--deliver-rate is not built yet"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-pub use audit::{Audit, counts};
+pub use audit::{Audit, counts, rechain};
 pub use broker::{OwnKafka, not_run};
 pub use orders::{bytes, order};
 pub use process::{Running, program};
