@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::chain::{ChainHash, HASH_FIELD, HASH_HEX, Hashing, LINE_END, write_hex};
@@ -13,6 +14,8 @@ use crate::dlq::{Buried, headers};
 use crate::models::escape_into;
 use crate::record::Record;
 
+/// What a line holds besides key and payload, about.
+const LINE_REST: usize = 640;
 /// What every line begins with.
 pub(super) const LINE_START: &[u8] = b"{\"timestamp\":\"";
 
@@ -49,6 +52,21 @@ pub struct Lines {
     pub(super) offsets: Vec<i64>,
     /// The end of the dead letter partition, as far as the letters of these lines tell.
     pub(super) letters_end: Option<i64>,
+    /// The time of the last line and its text: most lines have that of the one before.
+    pub(super) now: (Timestamp, String),
+}
+
+/// About how long the line of a record is that carries so much of its payload: by default the payload twice, once
+/// escaped.
+pub fn line_bytes(record: &Record, payload: AuditPayload) -> usize {
+    let key = record.key.as_ref().map_or(0, Bytes::len);
+    let len = record.payload().len();
+    let carried = match payload {
+        AuditPayload::Full => len * 5 / 2,
+        AuditPayload::Raw => len * 3 / 2,
+        AuditPayload::Hash => 128,
+    };
+    carried + key * 3 / 2 + LINE_REST
 }
 
 /// A line's own digest and where its hash belongs.
@@ -73,13 +91,13 @@ impl Lines {
     /// Adds the line of one outcome.
     pub fn push(&mut self, group: &str, now: Timestamp, judged: &Judged) {
         let payload = carried(self.payload, &judged.verdict);
-        let len = judged.record.payload().len();
-        self.bytes.reserve(match payload {
-            AuditPayload::Full => len * 5 / 2 + 512,
-            AuditPayload::Raw => len * 3 / 2 + 512,
-            AuditPayload::Hash => 1024,
-        });
-        self.push_with(|out| write_fields(out, group, now, judged, payload));
+        self.bytes.reserve(line_bytes(&judged.record, payload));
+        if self.now.0 != now || self.now.1.is_empty() {
+            self.now = (now, format!("{now:.3}"));
+        }
+        let now = std::mem::take(&mut self.now.1);
+        self.push_with(|out| write_fields(out, group, &now, judged, payload));
+        self.now.1 = now;
         self.offsets.push(judged.record.offset);
         if let Verdict::DeadLettered(buried) = &judged.verdict {
             self.letters_end = self.letters_end.max(Some(buried.receipt.offset() + 1));
@@ -96,6 +114,19 @@ impl Lines {
         self.bytes.extend_from_slice(&[b'0'; HASH_HEX]);
         self.bytes.extend_from_slice(LINE_END);
         self.entries.push(Entry { digest: own, hash_at });
+    }
+
+    /// Whether this record's line fits, as far as is known, without more memory.
+    pub fn has_room_for(&self, record: &Record) -> bool {
+        self.bytes.capacity() - self.bytes.len() >= line_bytes(record, self.payload)
+    }
+
+    /// Empties them; what they allocated stays.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+        self.offsets.clear();
+        self.letters_end = None;
     }
 
     /// How many bytes they hold.
@@ -134,10 +165,10 @@ fn carried(payload: AuditPayload, verdict: &Verdict) -> AuditPayload {
     }
 }
 
-fn write_fields(out: &mut Vec<u8>, group: &str, now: Timestamp, judged: &Judged, payload: AuditPayload) {
+fn write_fields(out: &mut Vec<u8>, group: &str, now: &str, judged: &Judged, payload: AuditPayload) {
     let Judged { record, deserialized, verdict } = judged;
     out.extend_from_slice(LINE_START);
-    put(out, format_args!("{now:.3}"));
+    out.extend_from_slice(now.as_bytes());
     out.extend_from_slice(b"\",\"event_type\":\"message.received\",\"kafka_topic\":");
     escape_into(out, &record.topic);
     put(out, format_args!(",\"kafka_partition\":{},\"kafka_offset\":{}", record.partition, record.offset));

@@ -1,6 +1,7 @@
 //! The audit journal: one line for each outcome, append-only, hash-chained, on disk before anything is committed. Decides
 //! no outcome; only `prove` asks Kafka anything.
 
+mod buffers;
 #[cfg(feature = "audit")]
 pub mod cat;
 mod chain;

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::buffers::Buffers;
 use super::control::{PartitionState, Place, Reason};
 use super::file::WriteFailure;
+use super::line::line_bytes;
 use super::{AuditError, AuditFile, Chain, Hashing, Journal, Lines};
 use crate::config::AuditPayload;
-use crate::record::TopicPartition;
+use crate::record::{Record, TopicPartition};
 
 /// A group is written when it holds this much, or when nothing else waits.
 const GROUP_BYTES: usize = 2 << 20;
@@ -57,6 +59,7 @@ pub struct Durable {
     scope: Scope,
     offsets: Vec<i64>,
     letters_end: Option<i64>,
+    waited: Duration,
 }
 
 impl Durable {
@@ -68,6 +71,11 @@ impl Durable {
     /// The end of the dead letter partition, as far as the dead letters among them tell.
     pub fn letters_end(&self) -> Option<i64> {
         self.letters_end
+    }
+
+    /// How long they took from the hand-over to the disk.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The offsets of the records.
@@ -102,7 +110,7 @@ pub enum Completion {
 }
 
 enum Job {
-    Lines(Scope, Lines),
+    Lines(Scope, Lines, Instant),
     End(Scope),
     Checkpoint(Reason, Vec<PartitionState>),
 }
@@ -124,6 +132,7 @@ pub struct AuditWriter {
     jobs: Sender<Job>,
     hashing: Hashing,
     payload: AuditPayload,
+    buffers: Buffers,
 }
 
 impl AuditWriter {
@@ -141,6 +150,7 @@ impl AuditWriter {
         let (jobs, waiting) = channel();
         let payload = options.payload;
         let (path, hashing) = (journal.file.path().to_owned(), journal.hashing);
+        let buffers = Buffers::new(hashing, payload);
         let writer = Writer {
             chain: Chain::at(journal.place.head, hashing),
             journal,
@@ -148,13 +158,14 @@ impl AuditWriter {
             stop_waiting,
             report,
             group: Vec::new(),
+            buffers: buffers.clone(),
             since_checkpoint: 0,
         };
         let thread = std::thread::Builder::new()
             .name("audit-writer".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(|source| AuditError::Io { what: "start the writer of", path, source })?;
-        Ok((Self { jobs, hashing, payload }, thread))
+        Ok((Self { jobs, hashing, payload, buffers }, thread))
     }
 
     /// No lines yet, of the form that this journal has.
@@ -162,10 +173,20 @@ impl AuditWriter {
         Lines::new(self.hashing).carrying(self.payload)
     }
 
+    /// About how long the line of a record is in this journal.
+    pub fn line_bytes(&self, record: &Record) -> usize {
+        line_bytes(record, self.payload)
+    }
+
+    /// No lines yet, with memory for one of about `first` bytes, and others after it, of about `all` bytes together.
+    pub fn buffer(&self, first: usize, all: usize) -> Lines {
+        self.buffers.take(first, all)
+    }
+
     /// Hands lines over; never waits. How much may be under way is bounded by who delivers the records.
     pub fn append(&self, scope: &Scope, lines: Lines) {
         // The writer is gone only after it has reported why.
-        drop(self.jobs.send(Job::Lines(scope.clone(), lines)));
+        drop(self.jobs.send(Job::Lines(scope.clone(), lines, Instant::now())));
     }
 
     /// Says that nothing more will come for a scope.
@@ -186,7 +207,8 @@ struct Writer<R> {
     /// Set when the process ends: a full disk is not waited for any more.
     stop_waiting: Arc<AtomicBool>,
     report: R,
-    group: Vec<(Scope, Lines)>,
+    group: Vec<(Scope, Lines, Instant)>,
+    buffers: Buffers,
     /// Lines since the last checkpoint.
     since_checkpoint: u64,
 }
@@ -234,9 +256,9 @@ impl<R: Fn(Completion)> Writer<R> {
 
     fn take(&mut self, job: Job, ended: &mut Vec<Scope>, checkpoint: &mut Option<Reason>) -> usize {
         match job {
-            Job::Lines(scope, lines) => {
+            Job::Lines(scope, lines, handed_over) => {
                 let bytes = lines.bytes.len();
-                self.group.push((scope, lines));
+                self.group.push((scope, lines, handed_over));
                 return bytes;
             }
             Job::End(scope) => ended.push(scope),
@@ -256,22 +278,24 @@ impl<R: Fn(Completion)> Writer<R> {
         let mut group = std::mem::take(&mut self.group);
         self.write(|writer, chain| {
             // A scope may be closed while the disk is full: its lines are nobody's any more.
-            group.retain(|(scope, _)| scope.is_open());
-            for (_, lines) in &mut group {
+            group.retain(|(scope, ..)| scope.is_open());
+            for (_, lines, _) in &mut group {
                 lines.seal(chain);
             }
             if group.is_empty() {
                 return Ok(());
             }
-            let buffers: Vec<&[u8]> = group.iter().map(|(_, lines)| &lines.bytes[..]).collect();
+            let buffers: Vec<&[u8]> = group.iter().map(|(_, lines, _)| &lines.bytes[..]).collect();
             writer.append(&buffers)
         })?;
-        for (scope, lines) in group.drain(..) {
+        for (scope, mut lines, handed_over) in group.drain(..) {
             let at = TopicPartition { topic: Arc::clone(&self.options.topic), partition: scope.partition };
             self.journal.known.entry(at).or_default().outcomes.insert_all(&lines.offsets);
             self.count(lines.entries.len());
-            let Lines { offsets, letters_end, .. } = lines;
-            (self.report)(Completion::Durable(Durable { scope, offsets, letters_end }));
+            let (offsets, letters_end) = (std::mem::take(&mut lines.offsets), lines.letters_end);
+            self.buffers.give_back(lines);
+            let waited = handed_over.elapsed();
+            (self.report)(Completion::Durable(Durable { scope, offsets, letters_end, waited }));
         }
         // The emptied list keeps its room.
         self.group = group;

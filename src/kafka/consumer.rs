@@ -15,6 +15,14 @@ use super::native::{CommitAnswer, EventQueue, NativeEvent, metadata_of};
 use crate::config::KafkaSettings;
 use crate::record::{Record, TopicPartition};
 
+/// What fits our use better than the client's own defaults, unless it was set.
+const OUR_DEFAULTS: &[(&str, &str)] = &[
+    // One answer of one broker, on top of what is queued. It is one buffer, which its last record holds in memory.
+    ("fetch.max.bytes", "4194304"),
+    // A full queue is emptied within milliseconds; by default the next fetch would wait for a second.
+    ("fetch.queue.backoff.ms", "10"),
+];
+
 /// What the consumer had to say.
 #[derive(Debug)]
 pub enum Event {
@@ -139,7 +147,7 @@ impl Consumer {
         let session = options.session_timeout.as_millis().to_string();
         let poll = options.max_poll_interval.as_millis().to_string();
         let ahead_kb = (options.fetch_ahead_bytes / 1024).max(1).to_string();
-        let config = client_config(
+        let mut config = client_config(
             settings,
             &[
                 ("group.id", &options.group),
@@ -157,6 +165,11 @@ impl Consumer {
                 ("partition.assignment.strategy", "cooperative-sticky"),
             ],
         );
+        for (key, value) in OUR_DEFAULTS {
+            if !settings.properties.contains_key(*key) {
+                config.set(*key, *value);
+            }
+        }
         let inner: BaseConsumer<LoggingContext> =
             config.create_with_context(LoggingContext).map_err(KafkaError::Config)?;
         let queue = EventQueue::of(inner.client().native_ptr()).ok_or_else(|| {

@@ -1,28 +1,29 @@
 //! The second half of a partition's way: results in, dead letters published and acknowledged, then one line for each
 //! record to the audit writer, in the order in which the results came.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::judge::Ended;
 use super::stats::Stats;
-use crate::audit::{AuditWriter, Judged, Scope, Verdict};
+use crate::audit::{AuditWriter, Judged, Lines, Scope, Verdict};
 use crate::dlq::{Buried, Exhausted, Handler, KafkaSink};
 use crate::failure::chain_of;
 use crate::record::Record;
 
-/// How many results are finished together.
+/// How many results are taken together.
 const GROUP: usize = 64;
 /// How many dead letters are under way at once.
-const DEAD_LETTERS_AT_ONCE: usize = 512;
-/// How many outcomes are handed over together, at most.
-const WRITTEN_AT_ONCE: usize = 1024;
-/// Lines are handed over when they hold this much.
-const LINES_BYTES: usize = 512 << 10;
+const LETTERS_AT_ONCE: usize = 512;
+/// How many bytes of records may become dead letters at once: each is held once more as a letter, and again by the
+/// client.
+const LETTERS_BYTES: usize = 2 << 20;
 /// How long to wait before a dead letter that could not be stored is tried again.
 const SINK_PAUSE: Duration = Duration::from_secs(1);
 /// How often a dead letter topic that stays unwritable is reported.
@@ -37,31 +38,80 @@ pub(super) struct Finisher {
     pub(super) stats: Arc<Stats>,
 }
 
+/// A result in its place: what comes after it waits for it.
+enum Place {
+    Ready(Judged),
+    /// The next dead letter that is acknowledged, of a record of this size.
+    Letter(usize),
+}
+
 impl Finisher {
     /// Works until the results end, then says so to the writer.
     pub(super) async fn run(self, mut results: UnboundedReceiver<Vec<Ended>>) {
         let mut waiting = Vec::with_capacity(GROUP);
         while results.recv_many(&mut waiting, GROUP).await > 0 {
-            let judged = stream::iter(waiting.drain(..).flatten())
-                .map(|ended| self.settle(ended))
-                .buffered(DEAD_LETTERS_AT_ONCE)
-                .ready_chunks(WRITTEN_AT_ONCE);
-            let mut judged = std::pin::pin!(judged);
-            // A dead letter that waits for its topic holds back what comes after it, never what came before.
-            while let Some(ready) = judged.next().await {
-                self.write(&ready);
-            }
+            let count = waiting.iter().map(Vec::len).sum();
+            self.finish(count, waiting.drain(..).flatten()).await;
         }
         self.writer.end(&self.scope);
     }
 
+    async fn finish(&self, mut count: usize, mut results: impl Iterator<Item = Ended>) {
+        let mut places = VecDeque::new();
+        let mut letters = FuturesOrdered::new();
+        let mut letter_bytes = 0;
+        loop {
+            // What is ready and has nothing before it goes straight into its line.
+            let mut page = Page::new(self, count);
+            while letters.len() < LETTERS_AT_ONCE && letter_bytes < LETTERS_BYTES {
+                let Some(Ended { record, deserialized, result }) = results.next() else { break };
+                count -= 1;
+                match result {
+                    Ok(attempts) => {
+                        let verdict = Verdict::Processed { attempts };
+                        let judged = Judged { record, deserialized, verdict };
+                        if letters.is_empty() {
+                            page.write(&judged);
+                        } else {
+                            places.push_back(Place::Ready(judged));
+                        }
+                    }
+                    Err(exhausted) => {
+                        let bytes = record.size_bytes();
+                        letter_bytes += bytes;
+                        places.push_back(Place::Letter(bytes));
+                        letters.push_back(self.settle(record, deserialized, exhausted));
+                    }
+                }
+            }
+            page.hand_over();
+            // A dead letter that waits for its topic holds back what comes after it, never what came before.
+            let mut acknowledged = letters.next().await;
+            if acknowledged.is_none() {
+                return;
+            }
+            let mut page = Page::new(self, places.len());
+            while let Some(place) = places.pop_front() {
+                match place {
+                    Place::Ready(judged) => page.write(&judged),
+                    Place::Letter(bytes) => {
+                        let next = acknowledged.take().or_else(|| letters.next().now_or_never().flatten());
+                        let Some(judged) = next else {
+                            places.push_front(place);
+                            break;
+                        };
+                        letter_bytes -= bytes;
+                        page.write(&judged);
+                    }
+                }
+            }
+            page.hand_over();
+        }
+    }
+
     /// Waits for the dead letter of a failed record, however long that takes: without it there is no outcome.
-    async fn settle(&self, ended: Ended) -> Judged {
-        let Ended { record, deserialized, result } = ended;
-        let verdict = match result {
-            Ok(attempts) => Verdict::Processed { attempts },
-            Err(exhausted) => Verdict::DeadLettered(self.bury(&record, &exhausted).await),
-        };
+    async fn settle(&self, record: Record, deserialized: bool, exhausted: Exhausted) -> Judged {
+        let verdict = Verdict::DeadLettered(self.bury(&record, &exhausted).await);
         Judged { record, deserialized, verdict }
     }
 
@@ -85,19 +135,38 @@ impl Finisher {
             }
         }
     }
+}
 
-    fn write(&self, judged: &[Judged]) {
-        let mut lines = self.writer.lines();
-        let now = Timestamp::now();
-        for one in judged {
-            lines.push(&self.group, now, one);
-            self.stats.count(one);
-            if lines.size_bytes() >= LINES_BYTES {
-                self.writer.append(&self.scope, std::mem::replace(&mut lines, self.writer.lines()));
-            }
+/// Lines that are being written, handed over whenever their buffer is full.
+struct Page<'f> {
+    finisher: &'f Finisher,
+    now: Timestamp,
+    /// How many lines are still to be expected.
+    count: usize,
+    lines: Lines,
+}
+
+impl<'f> Page<'f> {
+    fn new(finisher: &'f Finisher, count: usize) -> Self {
+        Self { finisher, now: Timestamp::now(), count, lines: finisher.writer.lines() }
+    }
+
+    fn write(&mut self, judged: &Judged) {
+        let finisher = self.finisher;
+        if !self.lines.has_room_for(&judged.record) {
+            self.hand_over();
+            let bytes = finisher.writer.line_bytes(&judged.record);
+            self.lines = finisher.writer.buffer(bytes, bytes.saturating_mul(self.count.max(1)));
         }
+        self.count = self.count.saturating_sub(1);
+        self.lines.push(&finisher.group, self.now, judged);
+        finisher.stats.count(judged);
+    }
+
+    fn hand_over(&mut self) {
+        let lines = std::mem::replace(&mut self.lines, self.finisher.writer.lines());
         if !lines.is_empty() {
-            self.writer.append(&self.scope, lines);
+            self.finisher.writer.append(&self.finisher.scope, lines);
         }
     }
 }

@@ -82,18 +82,23 @@ impl Part {
         }
     }
 
-    /// Takes a record in. One that comes after the drain began is left for whoever reads the partition next.
-    pub(super) fn take(&mut self, record: Record, stats: &Stats) {
+    /// Takes a record in, and says for how many bytes it counts. One that comes after the drain began is left for whoever
+    /// reads the partition next.
+    pub(super) fn take(&mut self, record: Record, writer: &AuditWriter, stats: &Stats) -> usize {
         if self.records.is_none() {
-            return;
+            return 0;
         }
-        if self.ledger.delivered(record.offset, record.size_bytes()) == Admission::Process {
-            stats.received(record.payload().len());
-            self.batch.push(record);
-            if self.batch.len() >= BATCH {
-                self.flush();
-            }
+        // It is held as it came, or as its line, whichever is larger.
+        let bytes = record.size_bytes().max(writer.line_bytes(&record));
+        if self.ledger.delivered(record.offset, bytes) != Admission::Process {
+            return 0;
         }
+        stats.received(record.payload().len());
+        self.batch.push(record);
+        if self.batch.len() >= BATCH {
+            self.flush();
+        }
+        bytes
     }
 
     /// Notes the end of the partition. After the drain began, records may have been left out before it.
@@ -115,16 +120,17 @@ impl Part {
         }
     }
 
-    /// Notes durable outcomes of this assignment; says whether they were of it.
-    pub(super) fn finished(&mut self, durable: &Durable) -> bool {
-        let ours = durable.scope().epoch == self.scope.epoch;
-        if ours {
-            self.ledger.finished(durable.offsets());
-            if let Some(end) = durable.letters_end() {
-                self.ledger.letters_reach(end);
-            }
+    /// Notes durable outcomes, and says how many bytes are free now; `None` when they are of another assignment.
+    pub(super) fn finished(&mut self, durable: &Durable) -> Option<usize> {
+        if durable.scope().epoch != self.scope.epoch {
+            return None;
         }
-        ours
+        let before = self.ledger.in_flight_bytes();
+        self.ledger.finished(durable.offsets());
+        if let Some(end) = durable.letters_end() {
+            self.ledger.letters_reach(end);
+        }
+        Some(before - self.ledger.in_flight_bytes())
     }
 
     /// Starts nothing new, ends waits, lets what runs finish.

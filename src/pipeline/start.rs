@@ -32,7 +32,7 @@ use crate::models::DecodeLimits;
 use crate::record::TopicPartition;
 
 /// How much the client fetches ahead of the poll.
-const FETCH_AHEAD_BYTES: usize = 16 << 20;
+const FETCH_AHEAD_BYTES: usize = 8 << 20;
 /// A topic's largest record where the broker does not say (Kafka's own default).
 const DEFAULT_MAX_MESSAGE_BYTES: usize = 1_048_588;
 /// How much larger than its payload a dead letter may be: the payload is escaped as JSON text.

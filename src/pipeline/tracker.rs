@@ -52,6 +52,8 @@ pub(super) struct Tracker<'s> {
     /// With `--exit-at-end`: the ends that were seen at the start, of partitions that hold records.
     ends: Option<BTreeMap<i32, i64>>,
     parts: BTreeMap<i32, Part>,
+    /// What all partitions together hold between Kafka and the disk, in bytes.
+    held_bytes: usize,
     /// Durable outcomes of earlier assignments that were not committed, by partition: not to be repeated.
     settled: BTreeMap<i32, OffsetSet>,
     /// Assignments that were given up while work of theirs was under way: the journal may still hold lines of them.
@@ -105,6 +107,7 @@ impl<'s> Tracker<'s> {
             pulse,
             ends,
             parts: BTreeMap::new(),
+            held_bytes: 0,
             settled,
             leaving: BTreeSet::new(),
             had_commits: BTreeSet::new(),
@@ -201,7 +204,8 @@ impl<'s> Tracker<'s> {
             Event::Record(record) => {
                 let number = record.partition;
                 if let Some(part) = self.parts.get_mut(&number) {
-                    part.take(record, &self.shared.stats);
+                    let Shared { writer, stats, .. } = &self.shared;
+                    self.held_bytes += part.take(record, writer, stats);
                     // One that drains takes nothing in, so that nothing is to be held back.
                     if !part.is_draining() && self.is_full(number) {
                         self.hold_back(number)?;
@@ -244,8 +248,10 @@ impl<'s> Tracker<'s> {
         match completion {
             Completion::Durable(durable) => {
                 let number = durable.scope().partition;
-                let ours = self.parts.get_mut(&number).is_some_and(|part| part.finished(&durable));
-                if !ours {
+                let part = self.parts.get_mut(&number);
+                if let Some(freed) = part.and_then(|part| part.finished(&durable)) {
+                    self.held_bytes -= freed;
+                } else {
                     self.settled.entry(number).or_default().insert_all(durable.offsets());
                 }
             }

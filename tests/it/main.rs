@@ -17,6 +17,7 @@ mod flows {
     #[cfg(feature = "audit")]
     mod journal;
     mod many_orders;
+    mod memory;
     mod other_client;
     mod positions;
     #[cfg(feature = "audit")]

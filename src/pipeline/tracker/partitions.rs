@@ -234,6 +234,7 @@ impl Tracker<'_> {
         for part in partitions.iter().filter_map(|at| self.parts.remove(&at.partition)) {
             self.strays.remove(&part.at.partition);
             let drained = part.is_drained();
+            self.held_bytes -= part.ledger.in_flight_bytes();
             let (at, scope, known) = part.abandon();
             if !drained {
                 // A line of it may be on its way to the disk: whether it got there is known when this comes back.

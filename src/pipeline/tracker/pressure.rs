@@ -1,4 +1,6 @@
-//! Back-pressure: a partition that holds its share of what may be in flight is paused until there is room.
+//! Back-pressure: a partition that holds its share of what may be in flight is paused until there is room. So is each that
+//! holds anything while all of them together hold as much as they may: one that holds nothing always takes one record,
+//! so that records in retry elsewhere do not stop it.
 
 use std::time::{Duration, Instant};
 
@@ -17,18 +19,21 @@ impl Tracker<'_> {
 
     pub(super) fn is_full(&self, number: i32) -> bool {
         let (records, bytes) = self.limits();
-        self.parts
-            .get(&number)
-            .is_some_and(|part| part.ledger.in_flight() >= records || part.ledger.in_flight_bytes() >= bytes)
+        self.parts.get(&number).is_some_and(|part| {
+            part.ledger.in_flight() >= records
+                || part.ledger.in_flight_bytes() >= bytes
+                || self.held_bytes >= self.settings.max_in_flight_bytes
+        })
     }
 
     /// Whether there is room for more than the next record: with less, the poll would wait for every single one.
     fn has_room(&self, number: i32) -> bool {
         let (records, bytes) = self.limits();
-        let part = self.parts.get(&number);
-        part.is_none_or(|part| {
+        let all = self.settings.max_in_flight_bytes;
+        self.parts.get(&number).is_none_or(|part| {
             part.ledger.in_flight() < records - records / 16
                 && part.ledger.in_flight_bytes() < bytes - bytes / 16
+                && (self.held_bytes < all - all / 16 || part.ledger.in_flight_bytes() == 0)
         })
     }
 
@@ -61,8 +66,10 @@ impl Tracker<'_> {
         if self.draining.is_some() {
             return Ok(());
         }
+        let is_crowded = self.held_bytes > self.settings.max_in_flight_bytes / 4 * 3;
         for part in self.parts.values_mut().filter(|part| part.paused) {
-            if part.ledger.in_flight() <= records / 2 && part.ledger.in_flight_bytes() <= bytes / 2 {
+            let held = part.ledger.in_flight_bytes();
+            if part.ledger.in_flight() <= records / 2 && held <= bytes / 2 && (!is_crowded || held == 0) {
                 tracing::debug!(partition = part.at.partition, "resuming");
                 self.consumer.resume(&part.at)?;
                 part.paused = false;

@@ -3,7 +3,7 @@
 
 mod audit;
 mod broker;
-mod orders;
+pub mod orders;
 mod process;
 mod target;
 mod topics;

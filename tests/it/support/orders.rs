@@ -20,3 +20,18 @@ pub fn order(id: &str) -> Value {
 pub fn bytes(order: &Value) -> Vec<u8> {
     serde_json::to_vec(order).expect("JSON")
 }
+
+/// A valid order of exactly so many bytes, two thirds of it items where it is large.
+pub fn sized(id: &str, size: usize) -> Vec<u8> {
+    let mut order = order(id);
+    let item = order["items"][0].clone();
+    let items = 1 + size.saturating_sub(2048) * 2 / 3 / (bytes(&item).len() + 1);
+    let sub_total = items as f64 * 7.0;
+    order["items"] = vec![item; items].into();
+    order["sub_total"] = sub_total.into();
+    order["total"] = (sub_total + 2.7).into();
+    order["note"] = "".into();
+    let missing = size.checked_sub(bytes(&order).len()).expect("room for an order");
+    order["note"] = "n".repeat(missing).into();
+    bytes(&order)
+}
