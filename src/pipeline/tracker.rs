@@ -30,6 +30,8 @@ use crate::kafka::{Consumer, Event};
 
 /// How many events are taken before the other duties have their turn.
 const BURST: usize = 2048;
+/// After so many events in a row the clock is looked at.
+const CLOCK_EVENTS: usize = 64;
 /// How long a poll waits when nothing else is due soon.
 const IDLE_POLL: Duration = Duration::from_millis(100);
 /// How long a poll waits when something else may happen any time.
@@ -54,6 +56,8 @@ pub(super) struct Tracker<'s> {
     parts: BTreeMap<i32, Part>,
     /// What all partitions together hold between Kafka and the disk, in bytes.
     held_bytes: usize,
+    /// A full partition was waited for since this was last looked at.
+    has_waited: bool,
     /// Durable outcomes of earlier assignments that were not committed, by partition: not to be repeated.
     settled: BTreeMap<i32, OffsetSet>,
     /// Assignments that were given up while work of theirs was under way: the journal may still hold lines of them.
@@ -108,6 +112,7 @@ impl<'s> Tracker<'s> {
             ends,
             parts: BTreeMap::new(),
             held_bytes: 0,
+            has_waited: false,
             settled,
             leaving: BTreeSet::new(),
             had_commits: BTreeSet::new(),
@@ -185,11 +190,13 @@ impl<'s> Tracker<'s> {
             || self.parts.values().any(|part| part.paused);
         let mut patience = if soon { BUSY_POLL } else { IDLE_POLL };
         let begun = Instant::now();
-        for _ in 0..BURST {
+        for number in 1..=BURST {
             let Some(event) = self.consumer.poll(patience) else { break };
             patience = Duration::ZERO;
             self.handle(event)?;
-            if begun.elapsed() >= TURN {
+            // The clock is looked at where time may have passed: one look costs as much as a small event.
+            let may_be_late = std::mem::take(&mut self.has_waited) || number % CLOCK_EVENTS == 0;
+            if may_be_late && begun.elapsed() >= TURN {
                 break;
             }
         }

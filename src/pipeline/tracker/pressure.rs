@@ -42,6 +42,7 @@ impl Tracker<'_> {
         for part in self.parts.values_mut() {
             part.flush();
         }
+        self.has_waited = true;
         let deadline = Instant::now() + FULL_WAIT;
         while !self.has_room(number) {
             let left = deadline.saturating_duration_since(Instant::now());
