@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::chain::{ChainHash, HASH_FIELD, HASH_HEX, Hashing, LINE_END, write_hex};
 use crate::config::AuditPayload;
 use crate::dlq::{Buried, headers};
-use crate::models::escape_into;
+use crate::models::{escape_into, utf8};
 use crate::record::Record;
 
 /// What a line holds besides key and payload, about.
@@ -235,7 +235,7 @@ fn payload_hash(out: &mut Vec<u8>, payload: &[u8]) {
 
 /// `"name":"text"`, or `"name_base64"` where the bytes are not UTF-8, or null.
 fn text_or_base64(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
-    match bytes.map(|bytes| std::str::from_utf8(bytes).map_err(|_| bytes)) {
+    match bytes.map(|bytes| utf8(bytes).map_err(|_| bytes)) {
         None => put(out, format_args!(",\"{name}\":null")),
         Some(Ok(text)) => {
             put(out, format_args!(",\"{name}\":"));

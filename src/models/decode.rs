@@ -6,7 +6,7 @@ use std::str;
 use thiserror::Error;
 
 use super::order::Order;
-use super::text::safe_short;
+use super::text::{safe_short, utf8};
 use super::wire::{Fault, Read, Reading};
 use crate::failure::Category;
 use serde::de::DeserializeSeed;
@@ -152,7 +152,7 @@ pub fn decode<'a>(payload: Option<&'a [u8]>, limits: &DecodeLimits) -> Result<Or
     if payload.len() > limits.max_message_bytes {
         return Err(DecodeError::TooLarge { size: payload.len(), limit: limits.max_message_bytes });
     }
-    let text = str::from_utf8(payload).map_err(|e| DecodeError::NotUtf8 { valid_up_to: e.valid_up_to() })?;
+    let text = utf8(payload).map_err(|e| DecodeError::NotUtf8 { valid_up_to: e.valid_up_to() })?;
 
     let mut reading = Reading::default();
     let mut json = serde_json::Deserializer::from_str(text);
