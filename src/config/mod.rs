@@ -44,4 +44,6 @@ pub use raw::Layer;
 #[cfg(feature = "cli")]
 pub use sections::{AuditRaw, AuditSettings, BrokerRaw, DlqRaw, KafkaRaw, MonitorRaw, ProducerRaw};
 #[cfg(feature = "cli")]
-pub use tracker::{AuditPayload, DeliverTarget, OnGap, Ordering, RetrySettings, TrackerRaw, TrackerSettings};
+pub use tracker::{
+    AuditPayload, DeliverTarget, GuardSettings, OnGap, Ordering, RetrySettings, TrackerRaw, TrackerSettings,
+};

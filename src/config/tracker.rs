@@ -87,7 +87,16 @@ section! {
         /// Wait, instead of dead-lettering everything, while the target is down: on or off
         #[arg(long, value_name = "SWITCH", env = "PUBSUB_KAFKA_OUTAGE_GUARD", hide_env_values = true)]
         pub outage_guard: Switch,
-        /// Serve /healthz (metrics are to come) here; "off" for nowhere
+        /// So many records of different keys that fail in a row with the same cause of the target open the guard
+        #[arg(long, value_name = "N", env = "PUBSUB_KAFKA_OUTAGE_GUARD_FAILURES", hide_env_values = true)]
+        pub outage_guard_failures: Int<1, 10_000>,
+        /// How long records wait before one of them probes the target
+        #[arg(long, value_name = "DURATION", env = "PUBSUB_KAFKA_OUTAGE_GUARD_WAIT", hide_env_values = true)]
+        pub outage_guard_wait: Span<1, 86_400_000>,
+        /// So many probes that succeed in a row close the guard
+        #[arg(long, value_name = "N", env = "PUBSUB_KAFKA_OUTAGE_GUARD_PROBES", hide_env_values = true)]
+        pub outage_guard_probes: Int<1, 10_000>,
+        /// Serve /metrics, /healthz and /readyz here; "off" for nowhere
         #[arg(long, value_name = "ADDR", env = "PUBSUB_KAFKA_METRICS_ADDR", hide_env_values = true)]
         pub metrics_addr: Listen,
         /// Stop when every partition's end, as seen at the start, is done and committed
@@ -151,6 +160,17 @@ pub struct RetrySettings {
     pub jitter: f64,
     /// How long one attempt may take.
     pub attempt_timeout: Duration,
+}
+
+/// When the outage guard opens and closes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardSettings {
+    /// Records of different keys in a row that open it.
+    pub failures: usize,
+    /// How long it stays open before a record probes.
+    pub wait: Duration,
+    /// Successful probes in a row that close it.
+    pub probes: u32,
 }
 
 /// Where valid orders are posted to.
@@ -249,9 +269,9 @@ pub struct TrackerSettings {
     pub ordering: Ordering,
     /// How many records are processed at once.
     pub concurrency: usize,
-    /// Whether an outage of the target makes records wait instead of dead-lettering them.
-    pub outage_guard: bool,
-    /// Where metrics and `/healthz` are served.
+    /// Whether, and when, an outage of the target makes records wait instead of dead-lettering them.
+    pub outage_guard: Option<GuardSettings>,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub metrics_addr: Option<SocketAddr>,
     /// Stop at the end that was seen at the start.
     pub exit_at_end: bool,
@@ -302,6 +322,11 @@ impl TrackerSettings {
             shutdown_timeout = shutdown_timeout.min(max_poll_interval.min(session_timeout) / 2);
         }
 
+        let guard = GuardSettings {
+            failures: need(raw.outage_guard_failures, "outage-guard-failures")?.to(),
+            wait: need(raw.outage_guard_wait, "outage-guard-wait")?.0,
+            probes: need(raw.outage_guard_probes, "outage-guard-probes")?.to(),
+        };
         let topics = kafka.topic_creation()?;
         let settings = Self {
             kafka: kafka_settings,
@@ -323,7 +348,7 @@ impl TrackerSettings {
             deliver_to: raw.deliver_to.as_deref().map(DeliverTarget::parse).transpose()?,
             ordering: need(raw.ordering, "ordering")?,
             concurrency: need(raw.concurrency, "concurrency")?.to(),
-            outage_guard: need(raw.outage_guard, "outage-guard")?.0,
+            outage_guard: need(raw.outage_guard, "outage-guard")?.0.then_some(guard),
             metrics_addr: need(raw.metrics_addr, "metrics-addr")?.0,
             exit_at_end: need(raw.exit_at_end, "exit-at-end")?.0,
             shutdown_timeout,

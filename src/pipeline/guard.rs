@@ -5,36 +5,19 @@
 //! than of the record. When it opens, records wait; after a while one of them probes; enough successes close it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::GuardSettings;
 use crate::failure::{Category, Failure};
-
-/// When the guard opens and closes.
-#[derive(Debug, Clone)]
-pub(super) struct GuardConfig {
-    /// Records of different keys in a row that open it.
-    pub(super) failures: usize,
-    /// How long it stays open before a record probes.
-    pub(super) open_for: Duration,
-    /// Successful probes in a row that close it.
-    pub(super) probes: u32,
-}
-
-impl Default for GuardConfig {
-    fn default() -> Self {
-        Self { failures: 5, open_for: Duration::from_secs(60), probes: 3 }
-    }
-}
 
 /// The guard of one target. Shared by every partition.
 #[derive(Debug)]
 pub(super) struct Guard {
-    config: GuardConfig,
+    settings: GuardSettings,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -97,8 +80,12 @@ pub(super) enum Verdict {
 }
 
 impl Guard {
-    pub(super) fn new(config: GuardConfig) -> Self {
-        Self { config, state: Mutex::new(State::Closed(Streak::default())), changed: Notify::new() }
+    pub(super) fn new(settings: GuardSettings) -> Self {
+        Self {
+            settings,
+            state: Mutex::new(State::Closed(Streak::default())),
+            changed: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -136,7 +123,7 @@ impl Guard {
     }
 
     fn open(&self) -> State {
-        State::Open { until: Instant::now() + self.config.open_for }
+        State::Open { until: Instant::now() + self.settings.wait }
     }
 }
 
@@ -154,7 +141,7 @@ impl Pass<'_> {
             State::Closed(streak) => *streak = Streak::default(),
             State::HalfOpen { successes, .. } if self.probe => {
                 *successes += 1;
-                if *successes >= guard.config.probes {
+                if *successes >= guard.settings.probes {
                     tracing::info!("the delivery target works again: delivering");
                     *state = State::Closed(Streak::default());
                 }
@@ -187,11 +174,11 @@ impl Pass<'_> {
         if key.is_none() || !streak.keys.iter().any(|seen| seen.as_ref() == key) {
             streak.keys.push(key.cloned());
         }
-        if streak.keys.len() >= guard.config.failures {
+        if streak.keys.len() >= guard.settings.failures {
             tracing::error!(
                 %cause,
-                records = guard.config.failures as u64,
-                probe_after_s = guard.config.open_for.as_secs(),
+                records = guard.settings.failures as u64,
+                probe_after_ms = u64::try_from(guard.settings.wait.as_millis()).unwrap_or(u64::MAX),
                 "the delivery target is out: records wait instead of being dead-lettered",
             );
             *state = guard.open();
@@ -213,12 +200,14 @@ impl Drop for Pass<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::FutureExt as _;
 
     use super::*;
 
     fn guard() -> Guard {
-        Guard::new(GuardConfig::default())
+        Guard::new(GuardSettings { failures: 5, wait: Duration::from_secs(60), probes: 3 })
     }
 
     fn down() -> Failure {

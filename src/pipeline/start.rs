@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attend::attend;
 use super::deliver::Target;
-use super::guard::{Guard, GuardConfig};
+use super::guard::Guard;
 use super::heads::{self, Head, Heads};
 use super::intake::Shared;
 use super::judge::Judge;
@@ -175,7 +175,7 @@ pub fn run(
     let attempt_timeout = settings.retry.attempt_timeout;
     let target = settings.deliver_to.as_ref().map(|target| Target::from_settings(target, attempt_timeout));
     let target = target.transpose()?;
-    let guard = settings.outage_guard.then(|| Guard::new(GuardConfig::default()));
+    let guard = settings.outage_guard.clone().map(Guard::new);
     let judge = Judge {
         limits: DecodeLimits { max_message_bytes: settings.max_message_bytes },
         target,

@@ -43,7 +43,7 @@ fn the_defaults_are_those_of_the_design() {
             deliver_to: None,
             ordering: Ordering::Partition,
             concurrency: 64,
-            outage_guard: true,
+            outage_guard: Some(GuardSettings { failures: 5, wait: 60 * second, probes: 3 }),
             metrics_addr: None,
             exit_at_end: false,
             shutdown_timeout: 15 * second,
@@ -67,7 +67,7 @@ fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
     let settings =
         resolve(file, &["--topic", "d", "--exit-at-end=false", "--outage-guard", "off"]).expect("good");
     assert_eq!((settings.topic.as_str(), settings.group.as_str()), ("d", "b"));
-    assert_eq!((settings.exit_at_end, settings.outage_guard), (false, false));
+    assert_eq!((settings.exit_at_end, settings.outage_guard), (false, None));
     assert_eq!((settings.ordering, settings.kafka.client_id.as_str()), (Ordering::Key, "c"));
     assert_eq!(settings.dlq_topic, "orders-dlq");
 }
