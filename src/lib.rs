@@ -15,6 +15,7 @@
 //! * `audit`: the append-only journal of outcomes.
 //! * `pipeline`: the tracker: one record → one outcome → one commit.
 //! * `kafka`: the only room that names the Kafka client's types.
+//! * `metrics`: figures for Prometheus and the address where they are served; knows no role.
 //! * `producer`, `monitor`: the other roles.
 
 #![cfg_attr(
@@ -41,6 +42,8 @@ pub mod cli;
 pub mod dlq;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "tracker")]
 pub mod pipeline;
 #[cfg(feature = "producer")]

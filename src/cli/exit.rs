@@ -177,7 +177,7 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
         | PipelineError::Crashed { .. }
         | PipelineError::Thread(_)
         | PipelineError::StartPanicked
-        | PipelineError::Listen { .. } => Exit::Failure,
+        | PipelineError::Listen(_) => Exit::Failure,
     }
 }
 
@@ -224,7 +224,7 @@ fn producer_exit(error: &crate::producer::ProducerError) -> Exit {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Exit::Usage,
             _ => Exit::Failure,
         },
-        ProducerError::Start(_) => Exit::Failure,
+        ProducerError::Start(_) | ProducerError::Listen(_) => Exit::Failure,
     }
 }
 

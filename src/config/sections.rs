@@ -77,7 +77,7 @@ section! {
         /// Write the counts as JSON to the standard output at the end
         #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         pub json: Switch,
-        /// Serve metrics (to come) here; "off" for nowhere
+        /// Serve /metrics, /healthz and /readyz here; "off" for nowhere
         #[arg(long, value_name = "ADDR", env = "PUBSUB_KAFKA_PRODUCER_METRICS_ADDR", hide_env_values = true)]
         pub metrics_addr: Listen,
         /// The tax of generated orders, an amount

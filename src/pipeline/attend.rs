@@ -65,7 +65,7 @@ mod tests {
         stop: &CancellationToken,
         work: impl FnOnce() -> Result<u32, PipelineError> + Send + 'static,
     ) -> Result<Option<u32>, PipelineError> {
-        attend(NOBODY, stop, &Pulse::new(), work)
+        attend(NOBODY, stop, &Pulse::new(std::sync::Arc::default()), work)
     }
 
     #[test]

@@ -166,6 +166,7 @@ impl<'f> Page<'f> {
     fn hand_over(&mut self) {
         let lines = std::mem::replace(&mut self.lines, self.finisher.writer.lines());
         if !lines.is_empty() {
+            self.finisher.stats.outcomes_at(self.now);
             self.finisher.writer.append(&self.finisher.scope, lines);
         }
     }

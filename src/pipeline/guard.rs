@@ -4,6 +4,7 @@
 //! Closed, it counts records of different keys that end in a row with the same cause that speaks of the target rather
 //! than of the record. When it opens, records wait; after a while one of them probes; enough successes close it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub(super) struct Guard {
     settings: GuardSettings,
     state: Mutex<State>,
     changed: Notify,
+    /// How often it opened.
+    opened: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -27,6 +30,17 @@ enum State {
     Closed(Streak),
     Open { until: Instant },
     HalfOpen { probing: bool, successes: u32 },
+}
+
+/// What a guard does, as the metrics number it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Records are delivered.
+    Closed = 0,
+    /// Records wait while single ones probe.
+    HalfOpen = 1,
+    /// Records wait.
+    Open = 2,
 }
 
 /// Records of different keys that ended in a row with the same cause.
@@ -85,6 +99,7 @@ impl Guard {
             settings,
             state: Mutex::new(State::Closed(Streak::default())),
             changed: Notify::new(),
+            opened: AtomicU64::new(0),
         }
     }
 
@@ -113,6 +128,20 @@ impl Guard {
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => self.half_open(),
             }
         }
+    }
+
+    /// Where it stands.
+    pub(super) fn phase(&self) -> Phase {
+        match &*self.state() {
+            State::Closed(_) => Phase::Closed,
+            State::HalfOpen { .. } => Phase::HalfOpen,
+            State::Open { .. } => Phase::Open,
+        }
+    }
+
+    /// How often it opened, probes that failed not counted.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
     }
 
     fn half_open(&self) {
@@ -181,6 +210,7 @@ impl Pass<'_> {
                 probe_after_ms = u64::try_from(guard.settings.wait.as_millis()).unwrap_or(u64::MAX),
                 "the delivery target is out: records wait instead of being dead-lettered",
             );
+            guard.opened.fetch_add(1, Ordering::Relaxed);
             *state = guard.open();
         }
         Verdict::Final

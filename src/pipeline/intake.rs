@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::finish::Finisher;
 use super::heads::Heads;
 use super::judge::Judge;
+use super::standing::Standing;
 use super::stats::Stats;
 use super::{Admission, Ledger, worker};
 use crate::audit::{AuditWriter, Durable, OffsetSet, Scope};
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) judge: Arc<Judge>,
     pub(super) writer: AuditWriter,
     pub(super) stats: Arc<Stats>,
+    pub(super) standing: Arc<Standing>,
     pub(super) group: Arc<str>,
     pub(super) ordering: Ordering,
     /// How many partitions the dead letter topic has.

@@ -2,11 +2,13 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
 use super::deliver::Target;
 use super::guard::{Guard, Pass, Verdict};
+use super::stats::Stats;
 use crate::dlq::{Attempted, Exhausted, Handler, KafkaSink};
 use crate::failure::{Category, Failure};
 use crate::models::{DecodeLimits, decode, validate};
@@ -35,13 +37,15 @@ pub(super) enum Examined {
 pub(super) struct Judge {
     pub(super) limits: DecodeLimits,
     pub(super) target: Option<Target>,
-    pub(super) guard: Option<Guard>,
+    pub(super) guard: Option<Arc<Guard>>,
     pub(super) handler: Arc<Handler<KafkaSink>>,
+    pub(super) stats: Arc<Stats>,
 }
 
 impl Judge {
     /// Decodes and validates; where there is no delivery target, that is the whole processing.
     pub(super) fn examine(&self, record: Record) -> Examined {
+        let begun = Instant::now();
         // A panic here is a defect of ours; its record must not take the partition with it.
         let (deserialized, failure) = panic::catch_unwind(AssertUnwindSafe(|| self.read(&record)))
             .unwrap_or_else(|_| (false, Some(Failure::new(Category::Unknown, "reading the order panicked"))));
@@ -50,6 +54,7 @@ impl Judge {
             (None, Some(_)) => return Examined::ToDeliver(record),
             (None, None) => Ok(1),
         };
+        self.stats.process.observe(begun.elapsed());
         Examined::Ended(Ended { record, deserialized, result })
     }
 
@@ -74,6 +79,7 @@ impl Judge {
         let Some(target) = &self.target else {
             return Some(Ended { record, deserialized: true, result: Ok(1) });
         };
+        let begun = Instant::now();
         let mut before = None;
         let result = loop {
             let pass = match &self.guard {
@@ -105,6 +111,7 @@ impl Judge {
                 }
             }
         };
+        self.stats.process.observe(begun.elapsed());
         Some(Ended { record, deserialized: true, result })
     }
 }

@@ -10,6 +10,7 @@
 
 mod attend;
 mod deliver;
+mod figures;
 mod finish;
 mod guard;
 mod heads;
@@ -18,6 +19,7 @@ mod judge;
 mod ledger;
 mod letters;
 mod probe;
+mod standing;
 mod start;
 mod stats;
 mod tracker;

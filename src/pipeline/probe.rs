@@ -1,16 +1,11 @@
-//! `/healthz`: whether the tracker is alive, for those who restart what is not.
+//! Whether the tracker is alive and at work, as the poll thread shows it: for those who restart what is not.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
-use tokio::net::TcpListener;
-
-use super::PipelineError;
+use super::standing::Standing;
+use crate::metrics::Health;
 
 /// A poll thread that was silent for this long is not alive.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -20,12 +15,14 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub(super) struct Pulse {
     started: Instant,
     last_poll_ms: AtomicU64,
-    disk_full: AtomicBool,
+    is_polling: AtomicBool,
+    standing: Arc<Standing>,
 }
 
 impl Pulse {
-    pub(super) fn new() -> Self {
-        Self { started: Instant::now(), last_poll_ms: AtomicU64::new(0), disk_full: AtomicBool::new(false) }
+    pub(super) fn new(standing: Arc<Standing>) -> Self {
+        let started = Instant::now();
+        Self { started, last_poll_ms: AtomicU64::new(0), is_polling: AtomicBool::new(false), standing }
     }
 
     /// Notes that the poll thread is at work.
@@ -34,42 +31,32 @@ impl Pulse {
         self.last_poll_ms.store(now, Ordering::Relaxed);
     }
 
-    /// Notes whether the audit log waits for room.
-    pub(super) fn disk_full(&self, full: bool) {
-        self.disk_full.store(full, Ordering::Relaxed);
-    }
-
-    fn state(&self) -> (StatusCode, &'static str) {
-        let silent = self
-            .started
-            .elapsed()
-            .saturating_sub(Duration::from_millis(self.last_poll_ms.load(Ordering::Relaxed)));
-        if silent > SILENCE {
-            (StatusCode::SERVICE_UNAVAILABLE, "the poll thread is silent\n")
-        } else if self.disk_full.load(Ordering::Relaxed) {
-            // Alive all the same: a restart would not make room.
-            (StatusCode::OK, "waiting for room for the audit log\n")
-        } else {
-            (StatusCode::OK, "ok\n")
-        }
+    /// Notes that the start is over, and the group is being joined.
+    pub(super) fn polling(&self) {
+        self.is_polling.store(true, Ordering::Relaxed);
     }
 }
 
-/// Serves `/healthz` until the runtime ends.
-pub(super) async fn serve(addr: SocketAddr, pulse: Arc<Pulse>) -> Result<(), PipelineError> {
-    let listener = TcpListener::bind(addr).await.map_err(|source| PipelineError::Listen { addr, source })?;
-    tracing::info!(%addr, "serving /healthz");
-    let app = Router::new().route(
-        "/healthz",
-        get(move || {
-            let pulse = Arc::clone(&pulse);
-            async move { pulse.state() }
-        }),
-    );
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, app).await {
-            tracing::error!(%error, "the health endpoint ended");
+impl Health for Pulse {
+    fn alive(&self) -> Result<&'static str, &'static str> {
+        let last = Duration::from_millis(self.last_poll_ms.load(Ordering::Relaxed));
+        if self.started.elapsed().saturating_sub(last) > SILENCE {
+            Err("the poll thread is silent")
+        } else if self.standing.is_stalled() {
+            // Alive all the same: a restart would not make room.
+            Ok("waiting for room for the audit log")
+        } else {
+            Ok("ok")
         }
-    });
-    Ok(())
+    }
+
+    fn ready(&self) -> Result<&'static str, &'static str> {
+        if !self.is_polling.load(Ordering::Relaxed) {
+            Err("waiting for Kafka")
+        } else if self.standing.is_stalled() {
+            Err("waiting for room for the audit log")
+        } else {
+            self.alive()
+        }
+    }
 }

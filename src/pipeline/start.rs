@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::attend::attend;
 use super::deliver::Target;
+use super::figures::TrackerFigures;
 use super::guard::Guard;
 use super::heads::{self, Head, Heads};
 use super::intake::Shared;
 use super::judge::Judge;
-use super::probe::{self, Pulse};
+use super::probe::Pulse;
+use super::standing::{Standing, Watch};
 use super::stats::Stats;
 use super::tracker::{Known, Tracker};
 use crate::audit::{AuditError, AuditWriter, Hashing, Identity, Journal, OffsetSet, WriterOptions};
@@ -28,6 +29,7 @@ use crate::dlq::{Handler, HandlerConfig, KafkaSink, KafkaSinkConfig, RetryPolicy
 use crate::kafka::{
     Admin, Consumer, ConsumerOptions, KafkaError, TopicInfo, TopicSpec, wait_until_reachable,
 };
+use crate::metrics::{self, ListenError};
 use crate::models::DecodeLimits;
 use crate::record::TopicPartition;
 
@@ -106,15 +108,9 @@ pub enum PipelineError {
     /// A defect of this program.
     #[error("looking at the topics ended by a panic")]
     StartPanicked,
-    /// The address for `/healthz` cannot be had.
-    #[error("listen on --metrics-addr {addr}")]
-    Listen {
-        /// The address.
-        addr: SocketAddr,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    /// The address for metrics cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The delivery target's address is none.
     #[error("--deliver-to {url} is not a URL")]
     Target {
@@ -149,9 +145,12 @@ pub fn run(
             "a new audit log: going on from the group's committed offsets",
         );
     }
-    let pulse = Arc::new(Pulse::new());
+    let (stats, standing) = (Arc::new(Stats::default()), Arc::new(Standing::default()));
+    let guard = settings.outage_guard.clone().map(|guard| Arc::new(Guard::new(guard)));
+    let pulse = Arc::new(Pulse::new(Arc::clone(&standing)));
     if let Some(addr) = settings.metrics_addr {
-        runtime.block_on(probe::serve(addr, Arc::clone(&pulse)))?;
+        let figures = TrackerFigures::new(settings, &stats, &standing, guard.as_ref());
+        runtime.block_on(metrics::serve(addr, Arc::new(figures), Arc::clone(&pulse) as _))?;
     }
     if !wait_until_reachable(&settings.kafka, &|| {
         pulse.beat();
@@ -175,12 +174,12 @@ pub fn run(
     let attempt_timeout = settings.retry.attempt_timeout;
     let target = settings.deliver_to.as_ref().map(|target| Target::from_settings(target, attempt_timeout));
     let target = target.transpose()?;
-    let guard = settings.outage_guard.clone().map(Guard::new);
     let judge = Judge {
         limits: DecodeLimits { max_message_bytes: settings.max_message_bytes },
         target,
         guard,
         handler,
+        stats: Arc::clone(&stats),
     };
     let (report, completions) = channel();
     let give_up = Arc::new(AtomicBool::new(false));
@@ -195,7 +194,8 @@ pub fn run(
         runtime: runtime.clone(),
         judge: Arc::new(judge),
         writer,
-        stats: Arc::new(Stats::default()),
+        stats,
+        standing: Arc::clone(&standing),
         group: Arc::from(settings.group.as_str()),
         ordering: settings.ordering,
         dlq_partitions: topics.dlq.partitions.max(1),
@@ -209,6 +209,9 @@ pub fn run(
         fetch_ahead_bytes: FETCH_AHEAD_BYTES,
     };
     let consumer = Consumer::new(&settings.kafka, &options)?;
+    // Only who can be asked has a reason to ask.
+    let watch = |_| Watch::start(&settings.kafka, &settings.topic, &settings.dlq_topic, &standing);
+    let _watch = settings.metrics_addr.map(watch).transpose()?;
     tracing::info!(
         topic = settings.topic,
         group = settings.group,

@@ -1,9 +1,13 @@
 //! What the tracker has done so far, as counters that any thread may add to and read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::audit::{Judged, Verdict};
 use crate::failure::Category;
+use crate::metrics::Histogram;
 
 /// The counters of one tracker process.
 #[derive(Debug, Default)]
@@ -13,6 +17,12 @@ pub struct Stats {
     processed: AtomicU64,
     dead_lettered: [AtomicU64; Category::ALL.len()],
     retries: AtomicU64,
+    /// How long a record's processing took, attempts and their waits included.
+    pub(super) process: Histogram,
+    /// How long lines took from the hand-over to the disk.
+    pub(super) durable: Histogram,
+    /// When the last outcome was decided, in milliseconds since the epoch; 0 before the first.
+    last_outcome_ms: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -41,6 +51,17 @@ impl Stats {
     pub(super) fn received(&self, payload_bytes: usize) {
         self.received.fetch_add(1, Ordering::Relaxed);
         self.received_bytes.fetch_add(payload_bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that outcomes were decided just now.
+    pub(super) fn outcomes_at(&self, now: Timestamp) {
+        let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        self.last_outcome_ms.fetch_max(millis, Ordering::Relaxed);
+    }
+
+    /// When the last outcome was decided, since the epoch; zero before the first.
+    pub(super) fn last_outcome(&self) -> Duration {
+        Duration::from_millis(self.last_outcome_ms.load(Ordering::Relaxed))
     }
 
     pub(super) fn count(&self, judged: &Judged) {

@@ -79,6 +79,8 @@ pub(super) struct Tracker<'s> {
     /// The journal waits for room on its disk.
     no_room: bool,
     reported: Reported,
+    /// When it was last told where the partitions stand.
+    told: Instant,
 }
 
 /// What is known before the first partition is taken over.
@@ -127,6 +129,7 @@ impl<'s> Tracker<'s> {
             over_at: None,
             no_room: false,
             reported: Reported { at: now, stats: StatsSnapshot::default() },
+            told: now,
         }
     }
 
@@ -141,6 +144,7 @@ impl<'s> Tracker<'s> {
 
     fn work(&mut self) -> Result<(), PipelineError> {
         self.consumer.subscribe(&self.settings.topic)?;
+        self.pulse.polling();
         loop {
             let turn_before = std::mem::replace(&mut self.turn, Instant::now());
             self.pulse.beat();
@@ -178,6 +182,7 @@ impl<'s> Tracker<'s> {
             self.checkpoint_if_due();
             self.resume_where_there_is_room()?;
             self.report_metrics();
+            self.tell_standing();
             self.poll()?;
         }
     }
@@ -254,6 +259,7 @@ impl<'s> Tracker<'s> {
     fn take(&mut self, completion: Completion) -> Result<(), PipelineError> {
         match completion {
             Completion::Durable(durable) => {
+                self.shared.stats.durable.observe(durable.waited());
                 let number = durable.scope().partition;
                 let part = self.parts.get_mut(&number);
                 if let Some(freed) = part.and_then(|part| part.finished(&durable)) {
@@ -275,7 +281,7 @@ impl<'s> Tracker<'s> {
             }
             Completion::Stalled { stalled } => {
                 self.no_room = stalled;
-                self.pulse.disk_full(stalled);
+                self.shared.standing.stall(stalled);
             }
             Completion::Failed(error) => return Err(error.into()),
         }

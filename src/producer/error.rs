@@ -4,6 +4,7 @@ use std::io;
 
 use super::summary::Summary;
 use crate::kafka::KafkaError;
+use crate::metrics::ListenError;
 
 /// Why the producer could not do its work. Records that failed are not errors: they are counted.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,9 @@ pub enum ProducerError {
     /// Kafka could not be used at all: not reachable, no such topic, a refused setting.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// The address for metrics cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The input cannot be opened, or cannot be read to its end.
     #[error("read the input {name} (so far: {summary})")]
     Input {

@@ -4,6 +4,7 @@
 mod catalogue;
 mod error;
 mod failures;
+mod figures;
 mod generator;
 mod input;
 mod outbox;
@@ -14,6 +15,7 @@ mod spoil;
 mod summary;
 
 pub use error::ProducerError;
+pub use figures::ProducerFigures;
 pub use run::run;
 pub use settings::{Input, Pace, ProducerSettings};
 pub use summary::{Counts, Summary, Verdict};

@@ -1,5 +1,6 @@
 //! What the producer works with: checked values only. Raw settings become these where the command line is read.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct ProducerSettings {
     pub replication: i32,
     /// Whether the results are printed as JSON.
     pub json: bool,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub metrics_addr: Option<SocketAddr>,
     /// The largest record that is sent, key and value, in bytes. The broker has its own limit.
     pub max_message_bytes: usize,
 }
@@ -97,6 +100,7 @@ impl Default for ProducerSettings {
             partitions: 3,
             replication: -1,
             json: false,
+            metrics_addr: None,
             max_message_bytes: 1_000_000,
         }
     }

@@ -14,10 +14,12 @@ mod flows {
     mod delivery;
     mod full_disk;
     mod group;
+    mod guard;
     #[cfg(feature = "audit")]
     mod journal;
     mod many_orders;
     mod memory;
+    mod metrics;
     mod other_client;
     mod positions;
     #[cfg(feature = "audit")]

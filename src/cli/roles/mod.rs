@@ -65,7 +65,10 @@ fn until_stopped<T>(work: impl FnOnce(&dyn Fn() -> bool) -> T) -> Result<T, supe
     let stop = runtime
         .block_on(async { super::signals::install() })
         .map_err(RunError::io("install the signal handlers"))?;
+    // The work may put something on the runtime.
+    let context = runtime.enter();
     let done = work(&|| stop.is_cancelled());
+    drop(context);
     // The line that says why it stops is written before anything that comes after it.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     Ok(done)

@@ -1,5 +1,7 @@
 //! `producer`: sends orders to Kafka.
 
+use std::sync::Arc;
+
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -7,8 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::{Common, Exit, Role, RunError, logging, output};
 use crate::config::values::{Int, Rate};
 use crate::config::{ConfigError, Files, KafkaRaw, Layer as _, ProducerRaw, SecretEnv, need};
+use crate::metrics;
 use crate::models::to_safe_string;
-use crate::producer::{self, Counts, Input, Pace, ProducerSettings, Verdict};
+use crate::producer::{self, Counts, Input, Pace, ProducerFigures, ProducerSettings, Verdict};
 
 /// The role.
 pub const ROLE: Role =
@@ -36,8 +39,14 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
     let settings = settings(flags.producer, flags.kafka, flags.common.files()?, &SecretEnv::read())?;
     let logs = logging::init(&flags.common, None)?;
     let bar = bar(flags.common.quiet);
+    let figures = Arc::new(ProducerFigures::new(&*settings.topic));
     let sent = super::until_stopped(|stop| {
+        if let Some(addr) = settings.metrics_addr {
+            let served = metrics::serve(addr, Arc::clone(&figures) as _, Arc::clone(&figures) as _);
+            tokio::runtime::Handle::current().block_on(served)?;
+        }
         producer::run(&settings, stop, &mut |counts: &Counts| {
+            figures.note(counts);
             bar.set_length(counts.total.unwrap_or(counts.sent));
             bar.set_position(counts.acknowledged + counts.failed);
         })
@@ -75,9 +84,6 @@ fn settings(
     let raw = given.resolve(&files)?;
     let kafka = kafka.over(files.given.kafka).over(files.defaults.kafka);
     let topics = kafka.topic_creation()?;
-    if need(raw.metrics_addr, "metrics-addr")?.0.is_some() {
-        return Err(ConfigError::NotBuilt("metrics-addr"));
-    }
     Ok(ProducerSettings {
         kafka: kafka.check(env)?,
         topic: need(raw.topic, "topic")?.0,
@@ -100,6 +106,7 @@ fn settings(
         partitions: topics.partitions,
         replication: topics.replication,
         json: need(raw.json, "json")?.0,
+        metrics_addr: need(raw.metrics_addr, "metrics-addr")?.0,
         max_message_bytes: need(raw.max_message_bytes, "max-message-bytes")?.bytes(),
     })
 }

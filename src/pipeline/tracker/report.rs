@@ -6,10 +6,14 @@ use super::Tracker;
 use crate::audit::{Completion, PartitionState, Reason};
 use crate::failure::Category;
 use crate::pipeline::intake::Part;
+use crate::pipeline::standing::Held;
 use crate::pipeline::stats::StatsSnapshot;
 
 /// How often the journal gets a checkpoint, if it has grown.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often it is told where the partitions stand.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the last line of metrics said.
 pub(super) struct Reported {
@@ -50,6 +54,22 @@ impl Tracker<'_> {
             dead_lettered_per_s = rate(now.dead_lettered_total(), before.dead_lettered_total()),
             "metrics"
         );
+    }
+
+    /// Tells those who ask from outside where the partitions stand.
+    pub(super) fn tell_standing(&mut self) {
+        if self.settings.metrics_addr.is_none() || self.told.elapsed() < TELL_INTERVAL {
+            return;
+        }
+        self.told = Instant::now();
+        let committed =
+            |(number, part): (&i32, &Part)| (*number, part.ledger.committed_offset().unwrap_or(part.start));
+        self.shared.standing.tell(Held {
+            committed: self.parts.iter().map(committed).collect(),
+            records: self.parts.values().map(|part| part.ledger.in_flight() as u64).sum(),
+            bytes: self.held_bytes as u64,
+            paused: self.parts.values().filter(|part| part.paused).count() as u64,
+        });
     }
 
     pub(super) fn checkpoint(&mut self, reason: Reason) {

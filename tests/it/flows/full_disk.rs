@@ -1,27 +1,17 @@
 //! A disk without room for the audit log: the tracker waits, alive, and commits nothing past what is on disk.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Running, World, program, wait_until};
+use crate::support::{Running, World, http, program, wait_until};
 
 const ORDERS: usize = 900;
-
-fn health(addr: SocketAddr) -> Option<String> {
-    let mut stream = TcpStream::connect(addr).ok()?;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
-}
 
 #[test]
 fn a_full_disk_pauses_the_tracker_and_nothing_is_committed_past_the_audit_log() {
     let Some(world) = World::any("full-disk", 2) else { return };
     world.send_orders(ORDERS);
-    let addr = TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("an address");
+    let addr = http::free_addr();
     // A file size limit of 256 KiB in place of a small disk.
     let mut command: Command = program("bash");
     command.args(["-c", "ulimit -f 256; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tracker")]);
@@ -30,9 +20,13 @@ fn a_full_disk_pauses_the_tracker_and_nothing_is_committed_past_the_audit_log() 
     let mut tracker = Running::spawn(command, &world.path(""), "tracker");
     tracker.wait_said("the audit log cannot grow", 1);
     wait_until("/healthz names the reason", 20, || {
-        health(addr)
-            .is_some_and(|answer| answer.starts_with("HTTP/1.1 200") && answer.contains("waiting for room"))
+        http::get(addr, "/healthz")
+            .is_some_and(|(status, answer)| status == 200 && answer.contains("waiting for room"))
     });
+    let (status, answer) = http::get(addr, "/readyz").expect("an answer");
+    assert!(status == 503 && answer.contains("waiting for room"), "{answer}");
+    let metrics = http::metrics(addr).expect("metrics");
+    assert_eq!((metrics["tracker_audit_stalled"], metrics["tracker_audit_stalls_total"]), (1.0, 1.0));
     assert!(tracker.is_running());
 
     tracker.signal("TERM");

@@ -3,6 +3,7 @@
 
 mod audit;
 mod broker;
+pub mod http;
 pub mod orders;
 mod process;
 mod target;
