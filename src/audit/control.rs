@@ -1,5 +1,5 @@
-//! The lines in which the journal speaks of itself: where it stands (checkpoint), that a segment ends (sealed), and that
-//! a torn line was moved aside (recovered). Chained like every other line.
+//! The lines in which the journal speaks of itself: where it stands (checkpoint), that a segment ends (sealed), that a torn
+//! line was moved aside (recovered), and which records it cannot have (gap). Chained like every other line.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::chain::{ChainHash, hex};
 use super::{Hashing, Lines, OffsetSet};
 use crate::models::{format_timestamp, write_safe};
+use crate::record::TopicPartition;
 
 /// The `event_type` of a checkpoint.
 pub const CHECKPOINT: &str = "audit.checkpoint";
@@ -15,6 +16,9 @@ pub const CHECKPOINT: &str = "audit.checkpoint";
 pub const SEALED: &str = "audit.sealed";
 /// The `event_type` of the line that tells of a torn one.
 pub const RECOVERED: &str = "audit.recovered";
+
+/// The `event_type` of the line that tells of records which were deleted before they were read.
+pub const GAP: &str = "audit.gap";
 
 /// The compacted topic that holds the heads of checkpoints.
 pub const HEADS_TOPIC: &str = "orders-audit-heads";
@@ -103,6 +107,50 @@ pub struct Recovered {
     pub side_file: String,
 }
 
+/// Tells of offsets that retention has deleted before the group read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// When it was found.
+    pub timestamp: String,
+    /// `audit.gap`.
+    pub event_type: String,
+    /// Whose records they were.
+    pub consumer_group: String,
+    /// The topic's name.
+    pub topic: String,
+    /// The topic's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
+    /// The partition's number.
+    pub partition: i32,
+    /// The first offset that is gone.
+    pub from: i64,
+    /// The first one after it that is not part of the gap.
+    pub to: i64,
+}
+
+impl Gap {
+    /// A gap that was found now.
+    pub fn new(
+        now: Timestamp,
+        group: &str,
+        at: &TopicPartition,
+        topic_id: Option<&str>,
+        offsets: std::ops::Range<i64>,
+    ) -> Self {
+        Self {
+            timestamp: format_timestamp(now),
+            event_type: GAP.to_owned(),
+            consumer_group: group.to_owned(),
+            topic: at.topic.to_string(),
+            topic_id: topic_id.map(str::to_owned),
+            partition: at.partition,
+            from: offsets.start,
+            to: offsets.end,
+        }
+    }
+}
+
 /// What stays the same over a journal's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -166,13 +214,22 @@ impl Lines {
         )
     }
 
+    /// Adds the line that tells of a gap.
+    pub fn push_gap(&mut self, gap: &Gap) {
+        self.push_control(gap);
+    }
+
     fn control(hashing: Hashing, line: &impl Serialize) -> Self {
         let mut lines = Self::new(hashing);
-        lines.push_with(|out| {
+        lines.push_control(line);
+        lines
+    }
+
+    fn push_control(&mut self, line: &impl Serialize) {
+        self.push_with(|out| {
             // Strings and numbers: serializing cannot fail. The closing brace comes with the hash.
             drop(write_safe(out, line));
             out.pop();
         });
-        lines
     }
 }

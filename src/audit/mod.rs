@@ -23,7 +23,7 @@ mod verify;
 mod writer;
 
 pub use chain::{Chain, ChainHash, Hashing, KeyError, hex};
-pub use control::{Checkpoint, HEADS_TOPIC, Identity, PartitionState, Place, Reason, Recovered};
+pub use control::{Checkpoint, Gap, HEADS_TOPIC, Identity, PartitionState, Place, Reason, Recovered};
 pub use error::AuditError;
 pub use file::AuditFile;
 pub use journal::{Journal, Known};

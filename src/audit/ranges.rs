@@ -73,6 +73,24 @@ impl OffsetSet {
         self.ranges.range(..=offset).next_back().is_some_and(|(_, last)| *last >= offset)
     }
 
+    /// What is not in the set between an offset and an end: ranges, each with its first and last offset.
+    pub fn missing_in(&self, from: i64, end: i64) -> Vec<(i64, i64)> {
+        let mut missing = Vec::new();
+        let mut next = from;
+        for (first, last) in
+            self.ranges().filter(|(_, last)| *last >= from).take_while(|(first, _)| *first < end)
+        {
+            if first > next {
+                missing.push((next, first - 1));
+            }
+            next = last + 1;
+        }
+        if next < end {
+            missing.push((next, end - 1));
+        }
+        missing
+    }
+
     /// Removes everything below an offset.
     pub fn drop_below(&mut self, offset: i64) {
         let kept = self.ranges.split_off(&offset);
@@ -151,6 +169,13 @@ mod tests {
                 for offset in 0..90 {
                     prop_assert_eq!(set.contains(offset), model.contains(&offset));
                 }
+                let mut absent = Vec::new();
+                for (first, last) in set.missing_in(13, 47) {
+                    prop_assert!(first <= last);
+                    absent.extend(first..=last);
+                }
+                let expected: Vec<i64> = (13..47).filter(|offset| !model.contains(offset)).collect();
+                prop_assert_eq!(absent, expected);
                 let ranges: Vec<_> = set.ranges().collect();
                 for pair in ranges.windows(2) {
                     prop_assert!(pair[0].1 + 1 < pair[1].0, "{:?}", ranges);

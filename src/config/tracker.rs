@@ -135,7 +135,7 @@ section! {
         /// What of the payload an audit line carries
         #[arg(long, value_name = "WHAT", env = "PUBSUB_KAFKA_AUDIT_PAYLOAD", hide_env_values = true)]
         pub audit_payload: AuditPayload,
-        /// Not built yet: what to do where retention has deleted unread records
+        /// What to do where retention has deleted unread records
         #[arg(long, value_name = "WHAT", env = "PUBSUB_KAFKA_ON_GAP", hide_env_values = true)]
         pub on_gap: OnGap,
         /// Not built yet: post each outcome here as well, without waiting for it
@@ -261,6 +261,8 @@ pub struct TrackerSettings {
     pub events_max_bytes: u64,
     /// What of the payload an audit line carries.
     pub audit_payload: AuditPayload,
+    /// What to do where retention has deleted unread records.
+    pub on_gap: OnGap,
     /// The key of the audit log's hash chain, if it has one.
     pub audit_key: Option<AuditKey>,
     /// Where valid orders are posted to.
@@ -355,6 +357,7 @@ impl TrackerSettings {
             max_message_bytes: need(raw.max_message_bytes, "max-message-bytes")?.bytes(),
             events_max_bytes: need(raw.events_max_bytes, "events-max-bytes")?.bytes() as u64,
             audit_payload: need(raw.audit_payload, "audit-payload")?,
+            on_gap: need(raw.on_gap, "on-gap")?,
             audit_key: raw.audit_key_file.as_deref().map(AuditKey::read).transpose()?,
             max_in_flight_bytes: need(raw.max_in_flight_bytes, "max-in-flight-bytes")?.bytes(),
             max_in_flight_records: need(raw.max_in_flight_records, "max-in-flight-records")?.to(),
@@ -432,11 +435,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 fn refuse_what_is_not_built(given: &TrackerRaw) -> Result<(), ConfigError> {
-    let reserved = [
-        ("on-gap", given.on_gap.is_some()),
-        ("notify", given.notify.is_some()),
-        ("deliver-rate", given.deliver_rate.is_some()),
-    ];
+    let reserved = [("notify", given.notify.is_some()), ("deliver-rate", given.deliver_rate.is_some())];
     match reserved.into_iter().find(|(_, is_given)| *is_given) {
         Some((name, _)) => Err(ConfigError::NotBuilt(name)),
         None => Ok(()),

@@ -2,6 +2,7 @@
 //! dead letter partition, and get their line instead of being processed again.
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Judged, OffsetSet, Verdict};
 use crate::config::KafkaSettings;
@@ -51,10 +52,15 @@ impl Tail<'_> {
         &self,
         settings: &KafkaSettings,
         limits: &DecodeLimits,
+        stop: &CancellationToken,
     ) -> Result<Vec<Judged>, KafkaError> {
         let mut reader = Reader::open_partition(settings, self.dlq_topic, self.dlq_partition, self.from)?;
         let mut found: Vec<Judged> = Vec::new();
         while let Some(stored) = reader.read()? {
+            // Nobody writes these lines any more: the next start does.
+            if stop.is_cancelled() {
+                break;
+            }
             if let Some(judged) = self.judge(&stored, limits)
                 && found.iter().all(|other| other.record.offset != judged.record.offset)
             {

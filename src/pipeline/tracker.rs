@@ -3,6 +3,8 @@
 
 mod closing;
 mod commits;
+mod gaps;
+mod lookup;
 mod partitions;
 mod pressure;
 mod report;
@@ -69,6 +71,8 @@ pub(super) struct Tracker<'s> {
     revoking: Option<Revoking>,
     /// Partitions whose position a broker refused, and when to look at them.
     strays: BTreeMap<i32, Instant>,
+    /// Gaps whose lines are written, by partition: where each ends.
+    gaps: BTreeMap<i32, i64>,
     commits: Commits,
     checkpointed: Instant,
     draining: Option<Instant>,
@@ -122,6 +126,7 @@ impl<'s> Tracker<'s> {
             assigning: None,
             revoking: None,
             strays: BTreeMap::new(),
+            gaps: BTreeMap::new(),
             checkpointed: now,
             commits: Commits { last: now, unanswered: false, others: BTreeMap::new(), others_asked: None },
             draining: None,
@@ -230,7 +235,7 @@ impl<'s> Tracker<'s> {
                 }
             }
             Event::Assigned(partitions) => {
-                self.assigning = Some(Assigning { partitions, next_try: Instant::now() });
+                self.assigning = Some(Assigning::new(partitions));
             }
             Event::Revoked { partitions, lost } => self.begin_revocation(partitions, lost)?,
             Event::Committed(report) => self.note_commit(&report),

@@ -219,9 +219,9 @@ mod tracker {
 
     #[test]
     fn a_reserved_setting_says_that_it_is_not_built() {
-        let (code, _, stderr) = run(TRACKER, &["--on-gap", "continue"]);
+        let (code, _, stderr) = run(TRACKER, &["--deliver-rate", "5"]);
         assert_eq!(code, Some(1), "{stderr}");
-        assert!(stderr.contains("--on-gap is not built yet"), "{stderr}");
+        assert!(stderr.contains("--deliver-rate is not built yet"), "{stderr}");
     }
 
     #[test]

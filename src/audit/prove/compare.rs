@@ -62,6 +62,8 @@ const _: () = assert!(size_of::<Expected>() == 56);
 pub(super) struct Written {
     pub(super) lines: BTreeMap<i32, Vec<Line>>,
     pub(super) letters: Vec<Expected>,
+    /// Offsets of which the journals say that retention deleted them before they were read.
+    pub(super) unread: BTreeMap<i32, OffsetSet>,
 }
 
 /// A dead letter as it lies in its topic.
@@ -173,6 +175,9 @@ impl Comparison {
             // One tracker's lines are nearly sorted, and a sorted list costs one look.
             lines.sort_unstable_by_key(|line| (line.offset, line.journal));
             partitions.entry(number).or_default().lines = lines;
+        }
+        for (number, unread) in written.unread {
+            partitions.entry(number).or_default().counts.deleted_unread = unread.len();
         }
         let mut expected = written.letters;
         expected.sort_unstable_by_key(|letter| letter.at);

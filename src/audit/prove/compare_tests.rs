@@ -53,7 +53,8 @@ fn judge(world: &World) -> (Counts, Violations) {
         id: id(*origin),
         found: false,
     });
-    let written = Written { lines: BTreeMap::from([(0, lines)]), letters: letters.collect() };
+    let written =
+        Written { lines: BTreeMap::from([(0, lines)]), letters: letters.collect(), ..Written::default() };
     let ranges = BTreeMap::from([(0, world.range)]);
     let mut comparison = Comparison::new(TOPIC, "orders-dlq", world.is_compacted, ranges, written);
     let to_read = comparison.ranges_to_read();
@@ -267,7 +268,7 @@ fn only_the_first_violations_are_named_and_all_are_counted() {
 #[test]
 fn lines_of_a_partition_that_the_topic_does_not_have_are_orphans() {
     let line = Line { offset: 0, content: of("a"), journal: 0, flags: 0 };
-    let written = Written { lines: BTreeMap::from([(7, vec![line])]), letters: Vec::new() };
+    let written = Written { lines: BTreeMap::from([(7, vec![line])]), ..Written::default() };
     let mut comparison = Comparison::new(TOPIC, "orders-dlq", false, BTreeMap::new(), written);
     assert!(comparison.ranges_to_read().is_empty());
     comparison.finish_records(&BTreeMap::new());

@@ -16,8 +16,8 @@ use super::compare::{Content, DEAD, Expected, Line, UNCHECKED, Written, content,
 use super::heads::Heads;
 use super::proof::JournalSeen;
 use crate::audit::chain::read_hex;
-use crate::audit::control::{CHECKPOINT, SEALED};
-use crate::audit::{Chain, Checkpoint, Hashing, VerifyError, scan};
+use crate::audit::control::{CHECKPOINT, GAP, SEALED};
+use crate::audit::{Chain, Checkpoint, Gap, Hashing, VerifyError, scan};
 use crate::config::AuditSettings;
 use crate::models::{AuditEntry, Outcome};
 
@@ -96,6 +96,11 @@ fn read_file(
                     let states = checkpoint.partitions.into_iter().filter(|at| at.topic == settings.topic);
                     ledger.topic_ids.extend(states.filter_map(|at| at.topic_id));
                 }
+                Said::Gap(gap) if gap.topic == settings.topic => {
+                    let unread = ledger.written.unread.entry(gap.partition).or_default();
+                    unread.insert_range(gap.from, gap.to - 1);
+                }
+                Said::Gap(_) => {}
                 Said::OtherTopic => ledger.other_topics += 1,
                 Said::Other => {}
                 Said::Unreadable => return ControlFlow::Break(unreadable()),
@@ -148,6 +153,7 @@ enum Said {
     Outcome(Found),
     OtherTopic,
     Checkpoint(Box<Checkpoint>),
+    Gap(Box<Gap>),
     Other,
     Unreadable,
 }
@@ -203,6 +209,7 @@ fn said(line: &[u8], topic: &str) -> Said {
         },
         CHECKPOINT | SEALED => serde_json::from_slice(line)
             .map_or(Said::Unreadable, |checkpoint| Said::Checkpoint(Box::new(checkpoint))),
+        GAP => serde_json::from_slice(line).map_or(Said::Unreadable, |gap| Said::Gap(Box::new(gap))),
         _ => Said::Other,
     }
 }

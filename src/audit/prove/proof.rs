@@ -106,6 +106,8 @@ counts! {
     /// Offsets between log start and what is committed that hold no record: transactions' markers, aborted records,
     /// compaction.
     gaps,
+    /// Offsets that retention deleted before they were read, as the journals say.
+    deleted_unread,
     /// Lines about records that retention has deleted since.
     expired,
     /// Lines about records that compaction has removed since.

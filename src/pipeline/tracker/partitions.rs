@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use super::{COORDINATOR_PAUSE, COORDINATOR_TIMEOUT, Tracker, strays};
-use crate::audit::{OffsetSet, Reason, Scope};
-use crate::failure::chain_of;
-use crate::kafka::{Commit, GroupOffset, KafkaError, Position};
+use super::gaps::Way;
+use super::lookup::{Found, Lookup, Question};
+use super::{COORDINATOR_PAUSE, COORDINATOR_TIMEOUT, Tracker};
+use crate::audit::{Judged, OffsetSet, Reason, Scope};
+use crate::kafka::{Commit, KafkaError, Position};
 use crate::pipeline::intake::Part;
 use crate::pipeline::{Ledger, PipelineError, letters};
 use crate::record::TopicPartition;
@@ -15,21 +16,15 @@ const LINES_AT_ONCE: usize = 256;
 
 /// Partitions that wait for their start positions.
 pub(super) struct Assigning {
-    pub(super) partitions: Vec<TopicPartition>,
-    pub(super) next_try: Instant,
+    partitions: Vec<TopicPartition>,
+    next_try: Instant,
+    lookup: Option<Lookup>,
 }
 
-/// Where a partition is taken over.
-struct Takeover {
-    at: TopicPartition,
-    committed: Option<i64>,
-    /// The first record to read.
-    start: i64,
-    /// Where its dead letters go.
-    dlq_at: TopicPartition,
-    /// Where to look for dead letters without a line, if the group has noted it.
-    letters_from: Option<i64>,
-    letters_end: Option<i64>,
+impl Assigning {
+    pub(super) fn new(partitions: Vec<TopicPartition>) -> Self {
+        Self { partitions, next_try: Instant::now(), lookup: None }
+    }
 }
 
 /// Partitions that are being given back.
@@ -39,50 +34,124 @@ pub(super) struct Revoking {
 }
 
 impl Tracker<'_> {
+    /// Takes over what was assigned, in steps that never wait: look, write what has to be on disk first, look again, begin.
     pub(super) fn try_assign(&mut self) -> Result<(), PipelineError> {
         if self.draining.is_some() {
             return Ok(());
         }
-        let leaving = |at: &TopicPartition| self.leaving.iter().any(|(number, _)| *number == at.partition);
-        let due = |a: &mut Assigning| a.next_try <= Instant::now() && !a.partitions.iter().any(leaving);
-        let Some(assigning) = self.assigning.take_if(due) else { return Ok(()) };
-        let ready = self.positions(&assigning.partitions).and_then(|positions| {
-            let wrote = !self.stop.is_cancelled() && self.write_missing(&positions)?;
-            Ok((positions, wrote))
+        let Some(mut assigning) = self.assigning.take() else { return Ok(()) };
+        let ready = self.look(&mut assigning).and_then(|found| match found {
+            Some(found) => self.write_first(found),
+            None => Ok(None),
         });
-        let (positions, wrote) = match ready {
-            Ok(ready) => ready,
+        match ready {
+            Ok(Some(found)) => self.take_over(found),
+            Ok(None) => {
+                self.assigning = Some(assigning);
+                Ok(())
+            }
             Err(PipelineError::Kafka(KafkaError::Request { what, source })) => {
                 tracing::warn!(error = %source, "{what}: asking again");
                 let next_try = Instant::now() + COORDINATOR_PAUSE;
-                self.assigning = Some(Assigning { next_try, ..assigning });
-                return Ok(());
+                self.assigning = Some(Assigning { next_try, lookup: None, ..assigning });
+                Ok(())
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is to be known of the partitions, once it is.
+    fn look(&self, assigning: &mut Assigning) -> Result<Option<Vec<Found>>, PipelineError> {
+        if let Some(lookup) = &assigning.lookup {
+            let Some(answer) = lookup.answer() else { return Ok(None) };
+            assigning.lookup = None;
+            return answer.map(Some);
+        }
+        let partitions = &assigning.partitions;
+        let leaving = |at: &TopicPartition| self.leaving.iter().any(|(number, _)| *number == at.partition);
+        if assigning.next_try > Instant::now() || partitions.iter().any(leaving) {
+            return Ok(None);
+        }
+        if partitions.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let known = |at: &TopicPartition| Some((at.partition, self.settled.get(&at.partition)?.clone()));
+        let question = Question {
+            kafka: self.settings.kafka.clone(),
+            known: partitions.iter().filter_map(known).collect(),
+            partitions: self.consumer.committed(partitions, COORDINATOR_TIMEOUT)?,
+            group: self.settings.group.clone(),
+            topic: self.settings.topic.clone(),
+            topic_id: self.shared.topic_id.clone(),
+            dlq_topic: self.settings.dlq_topic.clone(),
+            dlq_partitions: self.shared.dlq_partitions,
+            limits: self.shared.judge.limits,
+            stop: self.stop.clone(),
         };
+        assigning.lookup = Some(Lookup::start(question)?);
+        Ok(None)
+    }
+
+    /// Writes what has to be on disk first: lines of dead letters that have none, and of gaps. Gives the partitions back
+    /// where there were none; else they are looked at again.
+    fn write_first(&mut self, mut found: Vec<Found>) -> Result<Option<Vec<Found>>, PipelineError> {
+        let mut wrote = false;
+        for new in &mut found {
+            let missing = std::mem::take(&mut new.missing);
+            if !missing.is_empty() {
+                self.write_missing(&new.at, &missing);
+                wrote = true;
+                continue;
+            }
+            let known = self.settled.remove(&new.at.partition).unwrap_or_default();
+            let way = self.way_on(&new.at, new.committed, (new.log_start, new.end), &known);
+            self.settled.insert(new.at.partition, known);
+            wrote |= way? == Way::Wait;
+        }
+        Ok((!wrote).then_some(found))
+    }
+
+    /// Gives their lines to records whose dead letters were published just before a crash.
+    fn write_missing(&mut self, at: &TopicPartition, missing: &[Judged]) {
+        tracing::warn!(
+            partition = at.partition,
+            records = missing.len() as u64,
+            "dead letters were published just before a crash: writing their lines, not processing them again",
+        );
+        self.epoch += 1;
+        let scope = Scope::new(at.partition, self.epoch);
+        for chunk in missing.chunks(LINES_AT_ONCE) {
+            let mut lines = self.shared.writer.lines();
+            for judged in chunk {
+                lines.push(&self.settings.group, jiff::Timestamp::now(), judged);
+                self.shared.stats.count(judged);
+            }
+            self.shared.writer.append(&scope, lines);
+        }
+        self.leaving.insert((scope.partition, scope.epoch));
+        self.shared.writer.end(&scope);
+    }
+
+    fn take_over(&mut self, found: Vec<Found>) -> Result<(), PipelineError> {
         if self.stop.is_cancelled() {
             return Ok(());
         }
-        if wrote {
-            // Their lines have to be on disk before these partitions are taken over.
-            self.assigning = Some(assigning);
-            return Ok(());
-        }
-        let starts: Vec<_> = positions
+        let position = |new: &Found| self.behind_gap(new.at.partition, new.committed);
+        let starts: Vec<_> = found
             .iter()
-            .map(|new| (new.at.clone(), new.committed.map_or(Position::Beginning, Position::At)))
+            .map(|new| (new.at.clone(), position(new).map_or(Position::Beginning, Position::At)))
             .collect();
         self.consumer.assign(&starts)?;
-        let fresh: Vec<_> = positions
+        let fresh: Vec<_> = found
             .iter()
             .filter(|new| new.committed.is_none() && new.letters_end.is_some())
             .map(|new| Commit {
                 at: new.at.clone(),
-                offset: new.start,
+                offset: new.log_start,
                 metadata: letters::to_metadata(new.letters_end),
             })
             .collect();
-        for Takeover { at, committed, start, letters_end, .. } in positions {
+        for Found { at, committed, log_start, letters_end, .. } in found {
             self.epoch += 1;
             tracing::info!(partition = at.partition, committed_offset = committed, "took over {at}");
             let mut known = self.settled.remove(&at.partition).unwrap_or_default();
@@ -103,6 +172,12 @@ impl Tracker<'_> {
                     "the audit log has outcomes that were not committed: they are not repeated",
                 );
             }
+            let mut start = committed.unwrap_or(log_start);
+            if let Some(end) = self.gaps.remove(&at.partition) {
+                // There is nothing left to read before it.
+                start = start.max(end);
+                ledger.end_of_partition(start);
+            }
             self.parts.insert(at.partition, Part::start(at, self.epoch, start, ledger, &self.shared));
         }
         // Before the first outcome the journal says which topic it is about, and a new group notes from where on its
@@ -110,83 +185,6 @@ impl Tracker<'_> {
         self.checkpoint(Reason::Assigned);
         self.note_start(&fresh);
         Ok(())
-    }
-
-    /// Gives their lines to records whose dead letters were published just before a crash; says whether there were any.
-    fn write_missing(&mut self, positions: &[Takeover]) -> Result<bool, PipelineError> {
-        let mut wrote = false;
-        for new in positions {
-            let Some(from) = new.letters_from.filter(|from| Some(*from) < new.letters_end) else { continue };
-            let known = self.settled.entry(new.at.partition).or_default();
-            let tail = letters::Tail {
-                at: &new.at,
-                group: &self.settings.group,
-                start: new.start,
-                known,
-                dlq_topic: &self.settings.dlq_topic,
-                dlq_partition: new.dlq_at.partition,
-                from,
-            };
-            let missing = tail.without_outcome(&self.settings.kafka, &self.shared.judge.limits)?;
-            if missing.is_empty() {
-                continue;
-            }
-            tracing::warn!(
-                partition = new.at.partition,
-                records = missing.len() as u64,
-                "dead letters were published just before a crash: writing their lines, not processing them again",
-            );
-            self.epoch += 1;
-            let scope = Scope::new(new.at.partition, self.epoch);
-            for chunk in missing.chunks(LINES_AT_ONCE) {
-                let mut lines = self.shared.writer.lines();
-                for judged in chunk {
-                    lines.push(&self.settings.group, jiff::Timestamp::now(), judged);
-                    self.shared.stats.count(judged);
-                }
-                self.shared.writer.append(&scope, lines);
-            }
-            self.leaving.insert((scope.partition, scope.epoch));
-            self.shared.writer.end(&scope);
-            wrote = true;
-        }
-        Ok(wrote)
-    }
-
-    /// Where the group stands in these partitions, and where that lets them start. A position that the topic no longer
-    /// holds is an alarm.
-    fn positions(&self, partitions: &[TopicPartition]) -> Result<Vec<Takeover>, PipelineError> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut positions = Vec::with_capacity(partitions.len());
-        for group in self.consumer.committed(partitions, COORDINATOR_TIMEOUT)? {
-            let GroupOffset { at, offset: committed, metadata } = group;
-            // Each may take a while, and a stop must not wait for all of them.
-            if self.stop.is_cancelled() {
-                break;
-            }
-            let (log_start, end) = self.consumer.watermarks(&at, COORDINATOR_TIMEOUT)?;
-            strays::within(&at, committed, log_start, end)?;
-            let start = committed.unwrap_or(log_start);
-            let dlq_at = TopicPartition::new(
-                self.settings.dlq_topic.as_str(),
-                at.partition.rem_euclid(self.shared.dlq_partitions),
-            );
-            let letters_from = letters::from_metadata(&metadata);
-            let letters_end = match self.consumer.watermarks(&dlq_at, COORDINATOR_TIMEOUT) {
-                Ok((_, end)) => Some(end),
-                // Whether a record was dead-lettered already is not known, so it must not be processed yet.
-                Err(error) if letters_from.is_some() => return Err(error.into()),
-                // Good records do not wait for a topic that only bad ones need.
-                Err(error) => {
-                    tracing::warn!(error = chain_of(&error), "cannot see where dead letters go");
-                    None
-                }
-            };
-            positions.push(Takeover { at, committed, start, dlq_at, letters_from, letters_end });
-        }
-        Ok(positions)
     }
 
     pub(super) fn begin_revocation(

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::gaps::Way;
 use super::{COORDINATOR_PAUSE, COORDINATOR_TIMEOUT, Tracker};
+use crate::audit::OffsetSet;
 use crate::failure::chain_of;
 use crate::kafka::{KafkaError, Position};
 use crate::pipeline::PipelineError;
@@ -22,8 +24,14 @@ impl Tracker<'_> {
         let due = self.strays.iter().find(|(_, at)| **at <= now).map(|(number, _)| *number);
         let Some(number) = due else { return Ok(()) };
         self.strays.remove(&number);
-        let Some(part) = self.parts.get_mut(&number) else { return Ok(()) };
-        let (log_start, end) = match self.consumer.watermarks(&part.at, COORDINATOR_TIMEOUT) {
+        let Some(part) = self.parts.get(&number) else { return Ok(()) };
+        if self.leaving.iter().any(|(leaving, _)| *leaving == number) {
+            // A line about its gap is on its way to the disk.
+            self.strays.insert(number, Instant::now() + STRAY_PAUSE);
+            return Ok(());
+        }
+        let (at, reading_at) = (part.at.clone(), part.ledger.reading_at());
+        let (log_start, end) = match self.consumer.watermarks(&at, COORDINATOR_TIMEOUT) {
             Ok(bounds) => bounds,
             Err(error) => {
                 tracing::warn!(error = chain_of(&error), "a position was refused: asking again");
@@ -31,17 +39,26 @@ impl Tracker<'_> {
                 return Ok(());
             }
         };
-        let at = part.ledger.reading_at();
-        let position = within(&part.at, at, log_start, end)?;
+        let position = match self.way_on(&at, reading_at, (log_start, end), &OffsetSet::default())? {
+            Way::On(position) => position,
+            Way::Wait => {
+                self.strays.insert(number, Instant::now() + STRAY_PAUSE);
+                return Ok(());
+            }
+        };
+        let gap_end = self.gaps.remove(&number);
+        let Some(part) = self.parts.get_mut(&number) else { return Ok(()) };
+        if let Some(end) = gap_end {
+            part.ledger.end_of_partition(end);
+        }
         tracing::warn!(
             partition = number,
-            position = at,
+            refused = reading_at,
             log_start,
             end,
-            "a broker refused the position in {}, which the partition has: reading on from there",
-            part.at,
+            "a broker refused the position in {at}: reading on from {position:?}",
         );
-        self.consumer.start_again(&part.at, position)?;
+        self.consumer.start_again(&at, position)?;
         part.paused = false;
         Ok(())
     }

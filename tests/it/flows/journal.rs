@@ -1,9 +1,11 @@
 //! The audit log's settings, from the tracker that writes it to every command that reads it.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{World, program, rechain};
+use crate::support::{Answer, Audit, Target, World, program, rechain, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -78,6 +80,84 @@ fn a_payload_that_differs_from_its_hash_is_found() {
     rechain(&path, &path, |_, line| Some(line.replace(&hash, &other)));
     let said = audit(&world, &["prove", "tracker.events"]);
     assert!(said.code == 6 && said.stderr.contains("/0@1: key or payload"), "{}", said.stderr);
+}
+
+/// The gaps that an audit log tells of.
+fn gaps(log: &Audit) -> Vec<(i64, i64)> {
+    let lines = log.lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let gaps = lines.filter(|line| line["event_type"] == "audit.gap");
+    gaps.map(|gap| {
+        assert!(gap["topic_id"].is_string() && gap["partition"] == 0, "{gap}");
+        (gap["from"].as_i64().expect("a number"), gap["to"].as_i64().expect("a number"))
+    })
+    .collect()
+}
+
+const ALARM: &str = "records are lost";
+
+#[test]
+fn records_that_were_deleted_unread_end_the_start_or_get_a_line_before_it_goes_on() {
+    let Some(world) = World::real("gap", 1) else { return };
+    world.send_orders(10);
+    world.track_to_end("tracker", &[]);
+    world.send_orders(10);
+    world.delete_records(0, 15);
+
+    let mut stopped = world.tracker("tracker", &["--exit-at-end"]);
+    assert_eq!(stopped.ended_within(PATIENCE), 6, "{}", stopped.stderr());
+    assert!(stopped.stderr().contains("from offset 10 up to 15"), "{}", stopped.stderr());
+    assert_eq!((stopped.said(ALARM), world.committed()), (1, vec![10]));
+
+    let log = world.track_to_end("tracker", &["--on-gap", "continue"]);
+    let done: Vec<i64> = log.by_offset().into_keys().map(|(_, offset)| offset).collect();
+    assert_eq!(done, (0..10).chain(15..20).collect::<Vec<_>>());
+    assert_eq!((gaps(&log), world.committed()), (vec![(10, 15)], vec![20]));
+    let alarm = stopped.log().into_iter().rfind(|line| line.message.starts_with(ALARM)).expect("an alarm");
+    assert_eq!((alarm.level.as_str(), stopped.said(ALARM)), ("ERROR", 2));
+
+    // It is told once, verified, and no loss.
+    assert_eq!(gaps(&world.track_to_end("tracker", &["--on-gap", "continue"])), [(10, 15)]);
+    assert_eq!(audit(&world, &["verify", "tracker.events"]).code, 0);
+    let said = audit(&world, &["prove", "tracker.events", "--json"]);
+    let proof: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let total = &proof["total"];
+    assert_eq!(
+        [&total["records"], &total["deleted_unread"], &total["missing"], &total["gaps"]],
+        [5, 5, 0, 0]
+    );
+    let text = audit(&world, &["prove", "tracker.events"]).stdout;
+    assert!(text.contains("5 offsets deleted by retention before the group read them"), "{text}");
+    assert!(audit(&world, &["cat", "tracker.events"]).stdout.contains("audit.gap"));
+}
+
+#[test]
+fn records_that_are_deleted_while_the_tracker_runs_get_their_line_too() {
+    let Some(world) = World::real("gap-running", 1) else { return };
+    let open = Arc::new(AtomicBool::new(false));
+    let is_open = Arc::clone(&open);
+    let target =
+        Target::start(move |_| Answer::Status(if is_open.load(Ordering::Acquire) { 200 } else { 503 }));
+    let url = target.url();
+    world.send_orders(60);
+    // A record in retry holds the partition back: nothing behind it is fetched.
+    let flags = ["--on-gap", "continue", "--deliver-to", &url, "--max-in-flight-records", "1"];
+    let patient =
+        ["--outage-guard", "off", "--retry-initial", "200ms", "--retry-max", "200ms", "--max-retries", "500"];
+    let mut tracker = world.tracker("tracker", &[&flags[..], &patient].concat());
+    wait_until("the first order is refused", 45, || target.requests().len() > 2);
+    world.delete_records(0, 50);
+    open.store(true, Ordering::Release);
+    tracker.wait_said(ALARM, 1);
+    wait_until("everything is committed", 45, || world.committed() == [60]);
+    tracker.stop();
+    let log = world.audit("tracker");
+    let (found, outcomes) = (gaps(&log), log.by_offset());
+    let [(from, 50)] = found[..] else { panic!("{found:?}") };
+    // What was read before has its outcome, and so has what is behind the gap; the line came before the latter.
+    let expected: Vec<i64> = (0..from).chain(50..60).collect();
+    assert_eq!(outcomes.into_keys().map(|(_, offset)| offset).collect::<Vec<_>>(), expected);
+    assert_eq!(audit(&world, &["prove", "tracker.events"]).code, 0);
 }
 
 fn write_key(world: &World, name: &str, digits: &str, mode: u32) {

@@ -8,7 +8,7 @@ use crate::models::{safe_text, to_safe_vec};
 /// A column: its title, and what stands in it.
 type Column = (&'static str, fn(&Counts) -> u64);
 
-const RECORDS: [Column; 12] = [
+const RECORDS: [Column; 13] = [
     ("records", |c| c.records),
     ("processed", |c| c.processed),
     ("dead-lettered", |c| c.dead_lettered),
@@ -19,6 +19,7 @@ const RECORDS: [Column; 12] = [
     ("repeats", |c| c.repeats),
     ("pending", |c| c.pending),
     ("gaps", |c| c.gaps),
+    ("deleted unread", |c| c.deleted_unread),
     ("expired", |c| c.expired),
     ("compacted", |c| c.compacted),
 ];
@@ -65,6 +66,13 @@ pub(super) fn write(proof: &Proof, json: bool, out: &mut impl Write) -> io::Resu
     }
     if proof.other_topics > 0 {
         writeln!(out, "{} about other topics left aside", counted(proof.other_topics, "line"))?;
+    }
+    if proof.total.deleted_unread > 0 {
+        writeln!(
+            out,
+            "{} deleted by retention before the group read them, as the audit log says",
+            counted(proof.total.deleted_unread, "offset")
+        )?;
     }
     let records = counted(proof.total.records, "committed record");
     if proof.proven {
