@@ -245,6 +245,8 @@ fn kafka_exit(error: &crate::kafka::KafkaError) -> Exit {
     use crate::kafka::KafkaError;
     match error {
         KafkaError::Unreachable { .. } => Exit::Unreachable,
+        KafkaError::Refused { refusal, .. } if refusal.is_certain() => Exit::Usage,
+        KafkaError::Refused { .. } => Exit::Unreachable,
         KafkaError::Config(_) => Exit::Usage,
         KafkaError::Gap { .. } => Exit::Integrity,
         KafkaError::UnknownTopic { .. }

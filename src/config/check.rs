@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::kafka::is_secret;
 use super::values::{Name, TopicName};
 use super::{ConfigError, KafkaRaw, KafkaSettings, Secret, properties};
 
@@ -69,7 +70,7 @@ impl KafkaRaw {
         };
         for (key, value) in all {
             properties::check(&key, &value)?;
-            if properties::is_secret(&key) {
+            if is_secret(&key) {
                 settings.secrets.insert(key, Secret::new(value));
             } else {
                 settings.properties.insert(key, value);
@@ -142,6 +143,12 @@ fn servers(text: &str) -> Result<String, ConfigError> {
             _ => (rest, Some(9092)),
         };
         let legal = |c: char| c.is_ascii_alphanumeric() || "-._[]:%".contains(c);
+        if server.contains('@') {
+            return Err(ConfigError::value(
+                "--bootstrap-servers",
+                "an address takes no user name and no password: those are sasl.username and KAFKA_SASL_PASSWORD",
+            ));
+        }
         if host.is_empty() || port.is_none() || !host.chars().all(legal) {
             return Err(wrong(server));
         }
@@ -185,6 +192,14 @@ mod tests {
                 error.starts_with("--bootstrap-servers: ") && error.contains("1 to 65535"),
                 "{text}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn credentials_in_an_address_are_refused_without_being_shown() {
+        for text in ["user:hunter2@a:1", "sasl_ssl://user:hunter2@a:1", "a:1,hunter2@b"] {
+            let error = servers(text).expect_err(text).to_string();
+            assert!(error.contains("KAFKA_SASL_PASSWORD") && !error.contains("hunter2"), "{error}");
         }
     }
 

@@ -27,6 +27,13 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Whether the value of a librdkafka property must not be shown.
+pub(crate) fn is_secret(key: &str) -> bool {
+    ["password", "secret", "passphrase", "key.pem", "oauthbearer.config", "jaas"]
+        .iter()
+        .any(|part| key.contains(part))
+}
+
 /// How Kafka is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaSettings {

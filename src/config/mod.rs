@@ -38,6 +38,8 @@ pub use check::{SecretEnv, TopicCreation};
 pub use error::ConfigError;
 #[cfg(feature = "cli")]
 pub use file::{DEFAULTS, Files, Sections, default_of};
+#[cfg(feature = "kafka")]
+pub(crate) use kafka::is_secret;
 pub use kafka::{KafkaSettings, Secret};
 #[cfg(feature = "cli")]
 pub use raw::Layer;

@@ -2,6 +2,7 @@
 //! be overridden anyway is refused too, because a setting that does nothing misleads.
 
 use super::ConfigError;
+use super::kafka::is_secret;
 
 const COMMIT: &str = "an offset is committed only after its outcome is on disk";
 const IDEMPOTENT: &str = "sends are idempotent and acknowledged by all in-sync replicas";
@@ -54,13 +55,6 @@ const FIXED: &[(&str, &str)] = &[
     ("test.*", "it would replace Kafka by a simulation"),
     ("go.*", "it belongs to another client"),
 ];
-
-/// Whether a property's value must not be shown.
-pub(crate) fn is_secret(key: &str) -> bool {
-    ["password", "secret", "passphrase", "key.pem", "oauthbearer.config"]
-        .iter()
-        .any(|part| key.contains(part))
-}
 
 /// Refuses what must not be set.
 pub(crate) fn check(key: &str, value: &str) -> Result<(), ConfigError> {

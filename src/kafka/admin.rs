@@ -63,8 +63,8 @@ impl Admin {
         let config = client_config(settings, &[]);
         Ok(Self {
             bootstrap_servers: settings.bootstrap_servers.clone(),
-            admin: config.create_with_context(LoggingContext).map_err(KafkaError::Config)?,
-            metadata: config.create_with_context(LoggingContext).map_err(KafkaError::Config)?,
+            admin: config.create_with_context(LoggingContext).map_err(KafkaError::config)?,
+            metadata: config.create_with_context(LoggingContext).map_err(KafkaError::config)?,
             timeout: REQUEST_TIMEOUT,
         })
     }

@@ -10,10 +10,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError as ClientError;
 
 use super::KafkaError;
+use super::refusal::{Listener, Refusal, heard, is_host_name_alone};
 use crate::config::KafkaSettings;
 
 /// How often a start that waits for Kafka says so.
 const WAIT_NOTICE: Duration = Duration::from_secs(5);
+/// How long another broker of the list may still let the client in, after one has refused it.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Builds the configuration: the user's properties first, then ours, so that nothing passed through can undo a guarantee.
 pub(crate) fn client_config(settings: &KafkaSettings, ours: &[(&str, &str)]) -> ClientConfig {
@@ -80,43 +83,59 @@ pub(crate) fn log_client_error(error: &ClientError, reason: &str) {
 /// `stop` is asked between attempts; when it says true the wait ends with `Ok(false)`.
 ///
 /// # Errors
-/// [`KafkaError::Unreachable`] after the settings' connect timeout, [`KafkaError::Config`] when the client cannot be
-/// built from the settings at all.
+/// [`KafkaError::Unreachable`] after the settings' connect timeout, [`KafkaError::Refused`] when the client tells why it
+/// is not let in, [`KafkaError::Config`] when it cannot be built from the settings at all.
 pub fn wait_until_reachable(settings: &KafkaSettings, stop: &dyn Fn() -> bool) -> Result<bool, KafkaError> {
-    let probe: BaseConsumer<LoggingContext> =
-        client_config(settings, &[]).create_with_context(LoggingContext).map_err(KafkaError::Config)?;
+    let mut config = client_config(settings, &[]);
+    // A closed connection is worth no more than that to the client.
+    config.set_log_level(RDKafkaLogLevel::Info);
+    let probe: BaseConsumer<Listener> =
+        config.create_with_context(Listener::default()).map_err(KafkaError::config)?;
     let begun = Instant::now();
     let mut noticed = begun;
+    let mut refused: Option<Instant> = None;
     loop {
         if stop() {
             return Ok(false);
         }
         let left = settings.connect_timeout.saturating_sub(begun.elapsed());
         let patience = left.clamp(Duration::from_millis(50), Duration::from_millis(500));
-        match probe.client().fetch_metadata(None, patience) {
+        let error = match probe.client().fetch_metadata(None, patience) {
             Ok(_) => return Ok(true),
-            Err(source) if begun.elapsed() >= settings.connect_timeout => {
-                return Err(KafkaError::Unreachable {
+            Err(source) => source,
+        };
+        let is_over = begun.elapsed() >= settings.connect_timeout;
+        // Its short pause keeps the loop from spinning.
+        if let Some((refusal, reason)) = heard(&probe) {
+            let since = *refused.get_or_insert_with(Instant::now);
+            // A third of the time each, so that the second look is within it.
+            let third = settings.connect_timeout / 3;
+            if is_over || refusal.is_certain() && since.elapsed() >= REFUSAL_PATIENCE.min(third) {
+                let is_name = refusal == Refusal::Certificate && is_host_name_alone(settings, third);
+                return Err(KafkaError::Refused {
                     bootstrap_servers: settings.bootstrap_servers.clone(),
-                    waited_s: begun.elapsed().as_secs(),
-                    source,
+                    refusal: if is_name { Refusal::HostName } else { refusal },
+                    reason,
                 });
             }
-            Err(error) => {
-                if noticed.elapsed() >= WAIT_NOTICE || noticed == begun {
-                    noticed = Instant::now();
-                    tracing::warn!(
-                        bootstrap_servers = settings.bootstrap_servers,
-                        waited_s = begun.elapsed().as_secs(),
-                        connect_timeout_s = settings.connect_timeout.as_secs(),
-                        %error,
-                        "Kafka does not answer yet at {}, still waiting",
-                        settings.bootstrap_servers,
-                    );
-                }
-                // A refused connection answers at once; the pause keeps the loop from spinning.
-                std::thread::sleep(Duration::from_millis(50));
-            }
+        }
+        if is_over {
+            return Err(KafkaError::Unreachable {
+                bootstrap_servers: settings.bootstrap_servers.clone(),
+                waited_s: begun.elapsed().as_secs(),
+                source: error,
+            });
+        }
+        if noticed.elapsed() >= WAIT_NOTICE || noticed == begun {
+            noticed = Instant::now();
+            tracing::warn!(
+                bootstrap_servers = settings.bootstrap_servers,
+                waited_s = begun.elapsed().as_secs(),
+                connect_timeout_s = settings.connect_timeout.as_secs(),
+                %error,
+                "Kafka does not answer yet at {}, still waiting",
+                settings.bootstrap_servers,
+            );
         }
     }
 }

@@ -171,7 +171,7 @@ impl Consumer {
             }
         }
         let inner: BaseConsumer<LoggingContext> =
-            config.create_with_context(LoggingContext).map_err(KafkaError::Config)?;
+            config.create_with_context(LoggingContext).map_err(KafkaError::config)?;
         let queue = EventQueue::of(inner.client().native_ptr()).ok_or_else(|| {
             KafkaError::Config(ClientError::ClientCreation("the client has no consumer queue".to_owned()))
         })?;

@@ -2,6 +2,9 @@
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 
+use super::refusal::{Reason, Refusal};
+use crate::config::is_secret;
+
 /// An error of the Kafka client or of a broker.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaError {
@@ -16,7 +19,19 @@ pub enum KafkaError {
         #[source]
         source: ClientError,
     },
-    /// A property is unknown to the client, or its value is out of range.
+    /// A broker is there, and the client is not let in.
+    #[error("no connection to Kafka at {bootstrap_servers}: {refusal}")]
+    Refused {
+        /// The servers that were tried.
+        bootstrap_servers: String,
+        /// Why, and what to do about it.
+        refusal: Refusal,
+        /// The client's own words.
+        #[source]
+        reason: Reason,
+    },
+    /// A property is unknown to the client, or its value is out of range. To be made by `KafkaError::config`, which
+    /// leaves secrets out.
     #[error("the Kafka client refuses its configuration")]
     Config(#[source] ClientError),
     /// The topic does not exist, and was not to be created.
@@ -92,8 +107,48 @@ impl KafkaError {
         )
     }
 
+    /// A configuration that the client refuses. It repeats the value in its words, which is left out where it is a secret.
+    pub(crate) fn config(error: ClientError) -> Self {
+        Self::Config(match error {
+            ClientError::ClientConfig(code, description, key, _) => {
+                let description =
+                    if is_secret(&key) { "its value is refused:".to_owned() } else { description };
+                ClientError::ClientConfig(code, description, key, String::new())
+            }
+            other => other,
+        })
+    }
+
     /// Shorthand for a failed request.
     pub(crate) fn request(what: impl Into<String>, source: ClientError) -> Self {
         Self::Request { what: what.into(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::config::RDKafkaConfRes;
+
+    use super::*;
+    use crate::failure::chain_of;
+
+    #[test]
+    fn a_refused_secret_is_not_repeated() {
+        let refused = |key: &str| {
+            let description = format!("Invalid value \"hunter2\" for configuration property \"{key}\"");
+            let code = RDKafkaConfRes::RD_KAFKA_CONF_INVALID;
+            KafkaError::config(ClientError::ClientConfig(
+                code,
+                description,
+                key.to_owned(),
+                "hunter2".to_owned(),
+            ))
+        };
+        for key in ["sasl.password", "ssl.key.pem", "sasl.jaas.config"] {
+            let error = refused(key);
+            let text = format!("{error} {error:?} {}", chain_of(&error));
+            assert!(text.contains(key) && !text.contains("hunter2"), "{text}");
+        }
+        assert!(chain_of(&refused("socket.timeout.ms")).contains("Invalid value \"hunter2\""));
     }
 }

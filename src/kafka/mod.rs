@@ -10,6 +10,7 @@ mod error;
 mod native;
 mod producer;
 mod reader;
+mod refusal;
 
 pub use admin::{Admin, TopicInfo, TopicSpec};
 pub use client::wait_until_reachable;
@@ -17,3 +18,4 @@ pub use consumer::{Commit, CommitReport, Consumer, ConsumerOptions, Event, Group
 pub use error::KafkaError;
 pub use producer::{Delivered, Delivery, Outgoing, Producer, ProducerOptions, SendError};
 pub use reader::{Reader, committed_offsets};
+pub use refusal::{Reason, Refusal};

@@ -185,7 +185,7 @@ impl Producer {
         if options.alone {
             config.set("batch.num.messages", "1");
         }
-        let inner = config.create_with_context(DeliveryContext).map_err(KafkaError::Config)?;
+        let inner = config.create_with_context(DeliveryContext).map_err(KafkaError::config)?;
         Ok(Self { inner })
     }
 

@@ -84,7 +84,7 @@ impl Reader {
             ],
         );
         let client: BaseConsumer<LoggingContext> =
-            config.create_with_context(LoggingContext).map_err(KafkaError::Config)?;
+            config.create_with_context(LoggingContext).map_err(KafkaError::config)?;
         let queue = EventQueue::of(client.client().native_ptr()).ok_or_else(|| {
             KafkaError::Config(ClientError::ClientCreation("the client has no consumer queue".to_owned()))
         })?;
@@ -196,7 +196,7 @@ pub fn committed_offsets(
     let failed = |source| KafkaError::request(format!("read the offsets of the group {group}"), source);
     let client: BaseConsumer<LoggingContext> = client_config(settings, &[("group.id", group)])
         .create_with_context(LoggingContext)
-        .map_err(KafkaError::Config)?;
+        .map_err(KafkaError::config)?;
     let mut list = TopicPartitionList::new();
     for number in 0..partitions {
         list.add_partition(topic, number);

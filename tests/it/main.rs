@@ -25,6 +25,8 @@ mod flows {
     #[cfg(feature = "audit")]
     mod proof;
     mod shutdown;
+    #[cfg(all(feature = "tls", feature = "dlq", feature = "audit"))]
+    mod tls;
     mod topic_ends;
 }
 #[cfg(all(feature = "producer", feature = "tracker"))]

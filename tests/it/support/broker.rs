@@ -53,6 +53,11 @@ pub struct OwnKafka {
 impl OwnKafka {
     /// Starts one. `Err` says what this machine lacks; anything else that goes wrong fails the test.
     pub fn start() -> Result<Self, String> {
+        Self::start_with(|_, _| None)
+    }
+
+    /// Starts one with further properties: a file that `more` writes, knowing the broker's port and its controller's.
+    pub fn start_with(more: impl Fn(u16, u16) -> Option<PathBuf>) -> Result<Self, String> {
         let runs = |name: &str, argument: &str| {
             Command::new(name).arg(argument).output().is_ok_and(|output| output.status.success())
         };
@@ -68,11 +73,14 @@ impl OwnKafka {
         let mut said = String::new();
         for _ in 0..3 {
             let (port, controller_port) = free_ports();
-            let output = script(&own.home, &["start"])
+            let mut start = script(&own.home, &["start"]);
+            start
                 .env("KAFKA_PORT", port.to_string())
-                .env("KAFKA_CONTROLLER_PORT", controller_port.to_string())
-                .output()
-                .expect("bash runs");
+                .env("KAFKA_CONTROLLER_PORT", controller_port.to_string());
+            if let Some(file) = more(port, controller_port) {
+                start.env("KAFKA_EXTRA_PROPERTIES", file);
+            }
+            let output = start.output().expect("bash runs");
             if output.status.success() {
                 own.servers = format!("127.0.0.1:{port}");
                 return Ok(own);
@@ -84,6 +92,12 @@ impl OwnKafka {
             // Another process may have taken the port in between.
         }
         panic!("Kafka does not start: {said}");
+    }
+
+    /// Runs a class of Kafka's own tools.
+    pub fn run(&self, arguments: &[&str]) {
+        let output = script(&self.home, &[&["run"], arguments].concat()).output().expect("bash runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Kills the broker, as a power cut would.
@@ -123,7 +137,7 @@ fn script(home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn free_ports() -> (u16, u16) {
+pub fn free_ports() -> (u16, u16) {
     let listen = || TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let (one, two) = (listen(), listen());
     let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();

@@ -6,6 +6,8 @@ mod broker;
 pub mod http;
 pub mod orders;
 mod process;
+#[cfg(all(feature = "tls", feature = "dlq", feature = "audit"))]
+pub mod secure;
 mod target;
 mod topics;
 mod world;
