@@ -100,10 +100,7 @@ pub fn wait_until_reachable(settings: &KafkaSettings, stop: &dyn Fn() -> bool) -
         }
         let left = settings.connect_timeout.saturating_sub(begun.elapsed());
         let patience = left.clamp(Duration::from_millis(50), Duration::from_millis(500));
-        let error = match probe.client().fetch_metadata(None, patience) {
-            Ok(_) => return Ok(true),
-            Err(source) => source,
-        };
+        let Err(error) = probe.client().fetch_metadata(None, patience) else { return Ok(true) };
         let is_over = begun.elapsed() >= settings.connect_timeout;
         // Its short pause keeps the loop from spinning.
         if let Some((refusal, reason)) = heard(&probe) {

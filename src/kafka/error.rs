@@ -127,7 +127,7 @@ impl KafkaError {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::config::RDKafkaConfRes;
+    use rdkafka_sys::types::RDKafkaConfRes;
 
     use super::*;
     use crate::failure::chain_of;
