@@ -1,35 +1,10 @@
 //! Dead letters as another client sees them: Confluent's for Python.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::support::{World, bytes, not_run, order};
-
-const CLIENT: &str = "confluent-kafka==2.16.1";
-
-/// A Python that has the client: installed once, kept between runs.
-fn python() -> Result<PathBuf, String> {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(CLIENT.replace("==", "-"));
-    let python = home.join("bin/python3");
-    let run = |command: &mut Command| match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    let has_client = |python: &Path| run(Command::new(python).args(["-c", "import confluent_kafka"]));
-    if has_client(&python).is_err() {
-        let why = |error| format!("it needs Python with {CLIENT}: {error}");
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home)).map_err(why)?;
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", CLIENT];
-        run(Command::new(&python).args(install)).map_err(why)?;
-        has_client(&python).map_err(why)?;
-    }
-    Ok(python)
-}
+use crate::support::{World, bytes, not_run, order, python, run_script};
 
 #[test]
 fn another_client_reads_dead_letters_and_their_headers() {
@@ -54,14 +29,7 @@ fn another_client_reads_dead_letters_and_their_headers() {
     world.send(vec![filler, record, world.record(2, None, None)]);
     let audit = world.track_to_end("tracker", &[]);
 
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/flows/read_dead_letters.py");
-    let output = Command::new(python)
-        .arg(script)
-        .args([&world.servers, &world.dlq, "3"])
-        .output()
-        .expect("Python runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let text = run_script(&python, "read_dead_letters.py", &[&world.servers, &world.dlq, "3"]);
     let found: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let [letter, tombstone] = &found[..] else { panic!("{found:?}") };
 

@@ -6,6 +6,7 @@ mod broker;
 pub mod http;
 pub mod orders;
 mod process;
+mod python;
 #[cfg(all(feature = "tls", feature = "dlq", feature = "audit"))]
 pub mod secure;
 mod target;
@@ -18,6 +19,7 @@ pub use audit::{Audit, counts, rechain};
 pub use broker::{OwnKafka, not_run};
 pub use orders::{bytes, order};
 pub use process::{Running, program};
+pub use python::{python, run_script};
 pub use target::{Answer, Target};
 pub use topics::{Raw, Reader};
 pub use world::World;
