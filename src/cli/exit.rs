@@ -61,6 +61,10 @@ pub enum RunError {
     #[cfg(feature = "dlq")]
     #[error(transparent)]
     DeadLetters(#[from] crate::dlq::ReadError),
+    /// Dead letters could not be imported.
+    #[cfg(feature = "dlq")]
+    #[error(transparent)]
+    Import(#[from] crate::dlq::ImportError),
     /// The audit log is not what was written.
     #[cfg(feature = "audit")]
     #[error(transparent)]
@@ -121,6 +125,8 @@ impl RunError {
             Self::Broker(error) => broker_exit(error),
             #[cfg(feature = "dlq")]
             Self::DeadLetters(error) => dead_letters_exit(error),
+            #[cfg(feature = "dlq")]
+            Self::Import(error) => import_exit(error),
             #[cfg(feature = "audit")]
             Self::Verify(error) => verify_exit(error),
             #[cfg(feature = "audit")]
@@ -211,6 +217,18 @@ fn dead_letters_exit(error: &crate::dlq::ReadError) -> Exit {
         ReadError::Output(source) => output_exit(source),
         ReadError::NotFound { .. } => Exit::Failure,
         ReadError::Ambiguous { .. } => Exit::Usage,
+    }
+}
+
+#[cfg(feature = "dlq")]
+fn import_exit(error: &crate::dlq::ImportError) -> Exit {
+    use crate::dlq::{ImportError, LineError};
+    match error {
+        ImportError::Line(LineError::Malformed { .. }) | ImportError::Expired { .. } => Exit::Usage,
+        ImportError::Line(LineError::Io(_)) | ImportError::Runtime(_) => Exit::Failure,
+        ImportError::Kafka(error) => kafka_exit(error),
+        ImportError::Send { imported: 0, .. } => Exit::Failure,
+        ImportError::Send { .. } => Exit::Partial,
     }
 }
 

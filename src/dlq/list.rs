@@ -1,6 +1,5 @@
 //! The dead letters of a topic, one after the other, narrowed by a filter: what the `dlq` tool lists.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -10,13 +9,14 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::filter::Filter;
+use super::json::Key;
 use super::letter::{Dialect, Letter};
 use super::scan::scan;
 use super::status::{State, Statuses};
 use crate::config::KafkaSettings;
 use crate::failure::Category;
 use crate::kafka::{KafkaError, Reader};
-use crate::models::{BytesField, format_timestamp, safe_short, to_safe_vec};
+use crate::models::{format_timestamp, safe_short, to_safe_vec};
 
 /// How much of an error or a key stands in a table row, in characters.
 const CELL_CHARS: usize = 60;
@@ -80,21 +80,6 @@ struct Row<'a> {
     consumer_group: Option<&'a str>,
     dlq_partition: i32,
     dlq_offset: i64,
-}
-
-/// A key; `key_base64` instead where it is not UTF-8.
-#[derive(Serialize)]
-pub(super) struct Key<'a> {
-    key: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_base64: Option<Cow<'a, str>>,
-}
-
-impl<'a> Key<'a> {
-    pub(super) fn of(letter: &'a Letter) -> Self {
-        let BytesField { text, base64 } = BytesField::encode(letter.key.as_deref());
-        Self { key: text, key_base64: base64 }
-    }
 }
 
 /// Writes the dead letters of the topic that pass the filter, oldest first in each partition. `progress` learns how many
@@ -222,7 +207,7 @@ fn write_row(json: bool, letter: &Letter, status: State, out: &mut dyn Write) ->
             original_topic: origin.map(|origin| &*origin.topic),
             original_partition: origin.map(|origin| origin.partition),
             original_offset: origin.map(|origin| origin.offset),
-            key: Key::of(letter),
+            key: Key::of(letter.key.as_deref()),
             error: &letter.error,
             exception: letter.exception.as_deref(),
             retry_count: letter.retry_count,

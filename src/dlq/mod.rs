@@ -39,16 +39,32 @@ mod filter;
 #[cfg(feature = "dlq")]
 mod find;
 mod handler;
+#[cfg(feature = "dlq")]
+mod import;
+#[cfg(feature = "dlq")]
+mod json;
 mod kafka_sink;
 #[cfg(feature = "dlq")]
 mod letter;
 #[cfg(feature = "dlq")]
 mod list;
 #[cfg(feature = "dlq")]
+mod pretty;
+#[cfg(feature = "dlq")]
 mod scan;
+#[cfg(feature = "dlq")]
+mod shape;
+#[cfg(feature = "dlq")]
+mod show;
 mod sink;
 #[cfg(feature = "dlq")]
+mod stats;
+#[cfg(feature = "dlq")]
 mod status;
+#[cfg(feature = "dlq")]
+mod transfer;
+#[cfg(feature = "dlq")]
+mod verdict;
 
 pub use attempts::{Attempted, Exhausted};
 pub use backoff::RetryPolicy;
@@ -60,11 +76,23 @@ pub use filter::Filter;
 #[cfg(feature = "dlq")]
 pub use find::{Wanted, find};
 pub use handler::{Buried, Handler, HandlerConfig, HandlerError, Outcome};
+#[cfg(feature = "dlq")]
+pub use import::{Import, ImportError, Survey, survey};
 pub use kafka_sink::{KafkaSink, KafkaSinkConfig};
 #[cfg(feature = "dlq")]
 pub use letter::{Dialect, Letter, Origin, Payload};
 #[cfg(feature = "dlq")]
 pub use list::{Listed, ReadError, follow, list};
+#[cfg(feature = "dlq")]
+pub use pretty::pretty;
+#[cfg(feature = "dlq")]
+pub use show::{Shown, show};
 pub use sink::{MemorySink, Receipt, Sink, SinkError};
 #[cfg(feature = "dlq")]
+pub use stats::{Count, ErrorCount, HourCount, OriginCount, Replays, Stats, stats};
+#[cfg(feature = "dlq")]
 pub use status::{Edited, ReplayedTo, State, Status, Statuses, status_topic};
+#[cfg(feature = "dlq")]
+pub use transfer::{LineError, Malformed, export};
+#[cfg(feature = "dlq")]
+pub use verdict::{Verdict, verdict};

@@ -12,6 +12,10 @@ mod flows {
     mod crash;
     mod dead_letter_topic;
     mod delivery;
+    #[cfg(feature = "dlq")]
+    mod dlq_read;
+    #[cfg(feature = "dlq")]
+    mod dlq_read_transfer;
     mod full_disk;
     mod group;
     mod guard;

@@ -2,10 +2,11 @@
 
 mod filters;
 mod list;
-mod look;
 mod plan;
 mod send;
 mod settle;
+mod show;
+mod stats;
 mod transfer;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -38,10 +39,10 @@ struct Flags {
 enum Action {
     /// List dead letters
     List(list::List),
-    /// Show everything about one dead letter (not built yet)
-    Show(look::Show),
-    /// Count dead letters by cause (not built yet)
-    Stats(look::Stats),
+    /// Show everything about one dead letter
+    Show(show::Show),
+    /// Count dead letters by cause, time and origin
+    Stats(stats::Stats),
     /// Freeze a set of dead letters and predict what a replay of each would do (not built yet)
     Plan(plan::Plan),
     /// Replay a plan (not built yet)
@@ -56,8 +57,10 @@ enum Action {
     Discard(settle::Discard),
     /// Delete the dead letters that are settled (not built yet)
     Purge(settle::Purge),
-    /// Write dead letters to a file (not built yet)
+    /// Write dead letters to a file (JSON Lines), nothing lost
     Export(transfer::Export),
+    /// Put exported dead letters into a dead letter topic
+    Import(transfer::Import),
 }
 
 /// What every action works with.
@@ -93,6 +96,7 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
         Action::Discard(discard) => discard.run(&context),
         Action::Purge(purge) => purge.run(&context),
         Action::Export(export) => export.run(&context),
+        Action::Import(import) => import.run(&context),
     }
 }
 

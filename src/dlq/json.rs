@@ -1,0 +1,65 @@
+//! How dead letters and records stand in JSON, wherever the tool writes them: bytes as text, or in Base64 beside it.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::models::{BytesField, BytesFieldError};
+use crate::record::Header;
+
+/// A key; `key_base64` instead where it is not UTF-8.
+#[derive(Serialize)]
+pub(super) struct Key<'a> {
+    key: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<Cow<'a, str>>,
+}
+
+impl<'a> Key<'a> {
+    pub(super) fn of(key: Option<&'a [u8]>) -> Self {
+        let BytesField { text, base64 } = BytesField::encode(key);
+        Self { key: text, key_base64: base64 }
+    }
+}
+
+/// A header: `{"name", "value"}`, the value null for Kafka's null, or `{"name", "value_base64"}`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub(super) enum HeaderField<'a> {
+    Base64 {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+        #[serde(borrow)]
+        value_base64: Cow<'a, str>,
+    },
+    Text {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+        #[serde(borrow)]
+        value: Option<Cow<'a, str>>,
+    },
+}
+
+impl<'a> From<&'a Header> for HeaderField<'a> {
+    fn from(header: &'a Header) -> Self {
+        let name = Cow::Borrowed(&*header.name);
+        match BytesField::encode(header.value.as_deref()) {
+            BytesField { base64: Some(value_base64), .. } => Self::Base64 { name, value_base64 },
+            BytesField { text, .. } => Self::Text { name, value: text },
+        }
+    }
+}
+
+impl TryFrom<HeaderField<'_>> for Header {
+    type Error = BytesFieldError;
+
+    fn try_from(field: HeaderField<'_>) -> Result<Self, BytesFieldError> {
+        let (name, field) = match field {
+            HeaderField::Base64 { name, value_base64 } => {
+                (name, BytesField { text: None, base64: Some(value_base64) })
+            }
+            HeaderField::Text { name, value } => (name, BytesField { text: value, base64: None }),
+        };
+        Ok(Self { name: name.into_owned(), value: field.decode()?.map(Into::into) })
+    }
+}
