@@ -1,13 +1,12 @@
 //! `audit cat`: the lines of audit logs that pass a filter, byte for byte. Checks no chain: `verify` does.
 
-use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::VerifyError;
+use super::{VerifyError, segments};
 use crate::failure::Category;
 use crate::models::Outcome;
 
@@ -72,8 +71,8 @@ pub fn cat(
 ) -> Result<(), CatError> {
     let mut line = Vec::new();
     for path in files {
-        let read = |source| VerifyError::Read { path: path.clone(), source };
-        let mut input = BufReader::with_capacity(READ_BYTES, File::open(path).map_err(read)?);
+        let read = |source| VerifyError::reading(path, source);
+        let mut input = BufReader::with_capacity(READ_BYTES, segments::open(path).map_err(read)?);
         loop {
             line.clear();
             input.read_until(b'\n', &mut line).map_err(read)?;
@@ -92,18 +91,7 @@ pub fn cat(
 /// # Errors
 /// What listing the folder says.
 pub fn files_of(live: &Path) -> io::Result<Vec<PathBuf>> {
-    let folder = live.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = live.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let mut segments = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let file = entry?.file_name();
-        let digits = file.to_str().and_then(|file| file.strip_prefix(name)?.strip_prefix('.'));
-        if let Some(number) = digits.filter(|digits| digits.len() >= 6).and_then(|d| d.parse::<u64>().ok()) {
-            segments.push((number, live.with_file_name(&file)));
-        }
-    }
-    segments.sort_unstable();
-    let mut files: Vec<PathBuf> = segments.into_iter().map(|(_, path)| path).collect();
+    let mut files: Vec<PathBuf> = segments::all(live)?.into_values().collect();
     // Between a rotation's rename and its new file there is none; without segments its absence is worth an error.
     if files.is_empty() || live.try_exists()? {
         files.push(live.to_owned());

@@ -110,23 +110,23 @@ impl AuditFile {
         Ok(side)
     }
 
-    /// Ends the segment: gives the file its number as a name, and begins a new one.
+    /// Ends the segment: gives the file its number as a name, and begins a new one. Says where the old one is.
     ///
     /// # Errors
     /// [`AuditError::Io`]; a crash at any point leaves either the sealed live file or no live file, and both are
     /// finished by the next start.
-    pub(super) fn rotate(&mut self, segment: u64) -> Result<(), AuditError> {
+    pub(super) fn rotate(&mut self, segment: u64) -> Result<PathBuf, AuditError> {
         let io =
             |source| AuditError::Io { what: "rename the full segment of", path: self.path.clone(), source };
         let sealed = segments::path_of(&self.path, segment);
         // A rename would silently replace a file of that name.
-        if sealed.try_exists().map_err(io)? {
+        if segments::sealed(&self.path, segment).map_err(io)?.is_some() {
             return Err(io(io::ErrorKind::AlreadyExists.into()));
         }
         std::fs::rename(&self.path, &sealed).map_err(io)?;
         sync_folder(&self.path).map_err(io)?;
         (self.file, self.durable_len) = open_live(&self.path)?;
-        Ok(())
+        Ok(sealed)
     }
 }
 
@@ -161,7 +161,7 @@ pub(super) enum WriteFailure {
     Sync(io::Error),
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }

@@ -12,7 +12,7 @@ use super::chain::{ChainHash, split_line};
 use super::control::{Checkpoint, Identity, PartitionState, Place, SEALED};
 use super::reading::{Fault, Reading};
 use super::scan::scan;
-use super::{AuditError, AuditFile, Hashing, OffsetSet, segments};
+use super::{AuditError, AuditFile, Hashing, OffsetSet, packed, segments};
 use crate::record::TopicPartition;
 
 /// What a journal knows of one partition.
@@ -173,18 +173,19 @@ fn read_live(reading: &mut Reading, file: &mut AuditFile) -> Result<Option<(u64,
 /// Where there is no live segment: goes on from the last sealed one.
 fn take_last_segment(reading: &mut Reading, path: &Path) -> Result<(), AuditError> {
     let io = |source| AuditError::Io { what: "read the last segment of", path: path.to_owned(), source };
-    let Some(segment) = segments::last(path).map_err(io)? else {
+    let Some((_, segment)) = segments::all(path).map_err(io)?.pop_last() else {
         reading.place = Place { segment: 1, ..Place::default() };
         return Ok(());
     };
-    let line = segment.last_line().map_err(io)?;
-    let damaged = || AuditError::Damaged { path: segment.path().to_owned(), line: 0, start: 0 };
+    let damaged = || AuditError::Damaged { path: segment.clone(), line: 0, start: 0 };
+    let line = segments::last_line(&segment)
+        .map_err(|error| if packed::is_fault(&error) { damaged() } else { io(error) })?;
     let (_, hash) = split_line(&line).ok_or_else(damaged)?;
     let sealed: Checkpoint = serde_json::from_slice(&line).map_err(|_| damaged())?;
     if sealed.event_type != SEALED {
         return Err(damaged());
     }
-    reading.hashing.check(segment.path(), sealed.key_id.as_deref())?;
+    reading.hashing.check(&segment, sealed.key_id.as_deref())?;
     reading.take(&sealed);
     reading.place = Place { segment: sealed.segment + 1, lines: sealed.lines + 1, head: hash };
     Ok(())

@@ -11,6 +11,8 @@ mod file;
 mod journal;
 mod line;
 mod lock;
+mod packed;
+mod packer;
 #[cfg(feature = "audit")]
 pub mod prove;
 mod ranges;
@@ -31,5 +33,6 @@ pub use line::{Judged, Lines, Verdict};
 pub use lock::Holder;
 pub use ranges::OffsetSet;
 pub use scan::{Line, Link, Scanned, scan};
+pub use segments::size_of;
 pub use verify::{Verified, VerifyError, verify};
 pub use writer::{AuditWriter, Completion, Durable, Scope, WriterOptions};

@@ -143,9 +143,9 @@ fn read_blocks(mut input: impl Read, blocks: &std::sync::mpsc::SyncSender<Block>
     loop {
         let mut bytes = std::mem::take(&mut rest);
         let kept = bytes.len();
-        let read = (&mut input).take(BLOCK_BYTES as u64).read_to_end(&mut bytes)?;
+        let read = (&mut input).take(BLOCK_BYTES as u64).read_to_end(&mut bytes);
         let Some(end) = memchr::memrchr(b'\n', &bytes[kept..]).map(|at| kept + at + 1) else {
-            if read == 0 {
+            if read? == 0 {
                 return Ok(bytes.len() as u64);
             }
             rest = bytes;
@@ -156,6 +156,8 @@ fn read_blocks(mut input: impl Read, blocks: &std::sync::mpsc::SyncSender<Block>
         if blocks.send(Block { number, start, bytes }).is_err() {
             return Ok(0);
         }
+        // The lines before an error count.
+        read?;
         number += 1;
         start += len;
     }

@@ -2,7 +2,6 @@
 //! asks nobody else: an audit line says where its dead letter is, and which replay brought its record.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -10,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{VerifyError, scan};
+use super::{VerifyError, scan, segments};
 use crate::failure::Category;
 use crate::models::{AuditEntry, Outcome, escape_into, format_timestamp};
 
@@ -123,9 +122,9 @@ pub fn trace(
     let mut found = Vec::new();
     let mut done = 0;
     for path in files {
-        let read = |source| VerifyError::Read { path: path.clone(), source };
+        let read = |source| VerifyError::reading(path, source);
         let ended = scan(
-            File::open(path).map_err(read)?,
+            segments::open(path).map_err(read)?,
             None,
             |line| sought.matches(line).map(Box::new),
             |line| {

@@ -1,7 +1,6 @@
 //! `audit verify`: whether a journal is what was written. Reads its segments as the tracker does when it opens one, and
 //! names the first line that was changed, removed, added or moved.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use uuid::Uuid;
 use super::chain::{ChainHash, hex};
 use super::control::Place;
 use super::reading::{Fault, Reading};
-use super::{Hashing, KeyError};
+use super::{Hashing, KeyError, packed, segments};
 
 /// One file that was verified: every line of it is sound.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,6 +66,21 @@ pub enum VerifyError {
         /// The segment before it.
         before: PathBuf,
     },
+    /// A packed file does not unpack.
+    #[error(
+        "{path} cannot be unpacked{}: it was changed or cut",
+        line.map(|line| format!(" from line {line} on")).unwrap_or_default(),
+        path = path.display()
+    )]
+    Unpack {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not to be had, from 1, where that is known.
+        line: Option<u64>,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
     /// The file could not be read.
     #[error("read {path}", path = path.display())]
     Read {
@@ -76,6 +90,17 @@ pub enum VerifyError {
         #[source]
         source: io::Error,
     },
+}
+
+impl VerifyError {
+    /// Reading a file failed.
+    pub(super) fn reading(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if packed::is_fault(&source) {
+            return Self::Unpack { path, line: None, source };
+        }
+        Self::Read { path, source }
+    }
 }
 
 /// Verifies files: each one from its first line to its last, and the segments of one journal against each other.
@@ -107,10 +132,16 @@ pub fn verify(
 }
 
 fn verify_file(path: &Path, hashing: Hashing, progress: impl FnMut(u64)) -> Result<Verified, VerifyError> {
-    let read = |source| VerifyError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(read)?;
+    let file = segments::open(path).map_err(|source| VerifyError::reading(path, source))?;
     let mut reading = Reading::new(hashing);
-    let scanned = match reading.read(file, progress).map_err(read)? {
+    let read = reading.read(file, progress).map_err(|source| match VerifyError::reading(path, source) {
+        VerifyError::Unpack { path, source, .. } => {
+            let line = Some(reading.place.lines - reading.before.lines + 1);
+            VerifyError::Unpack { path, line, source }
+        }
+        error => error,
+    });
+    let scanned = match read? {
         Ok(scanned) => scanned,
         Err(Fault::Broken { line, start }) => {
             return Err(VerifyError::Broken { path: path.to_owned(), line, start });

@@ -14,8 +14,9 @@ use super::buffers::Buffers;
 use super::control::{PartitionState, Place, Reason};
 use super::file::WriteFailure;
 use super::line::line_bytes;
+use super::packer::Packer;
 use super::{AuditError, AuditFile, Chain, Hashing, Journal, Lines};
-use crate::config::AuditPayload;
+use crate::config::{AuditPayload, EventsCompress};
 use crate::record::{Record, TopicPartition};
 
 /// A group is written when it holds this much, or when nothing else waits.
@@ -124,6 +125,8 @@ pub struct WriterOptions {
     pub segment_bytes: u64,
     /// What of the payload a line carries.
     pub payload: AuditPayload,
+    /// Whether sealed segments are packed.
+    pub compress: EventsCompress,
 }
 
 /// A handle for those who hand lines over.
@@ -152,6 +155,10 @@ impl AuditWriter {
         let (path, hashing) = (journal.file.path().to_owned(), journal.hashing);
         let buffers = Buffers::new(hashing, payload);
         let writer = Writer {
+            packer: match options.compress {
+                EventsCompress::None => None,
+                EventsCompress::Zstd => Some(Packer::start(&path)?),
+            },
             chain: Chain::at(journal.place.head, hashing),
             journal,
             options,
@@ -207,6 +214,7 @@ struct Writer<R> {
     /// Set when the process ends: a full disk is not waited for any more.
     stop_waiting: Arc<AtomicBool>,
     report: R,
+    packer: Option<Packer>,
     group: Vec<(Scope, Lines, Instant)>,
     buffers: Buffers,
     /// Lines since the last checkpoint.
@@ -334,11 +342,14 @@ impl<R: Fn(Completion)> Writer<R> {
     /// Seals the segment, and goes on in a new one.
     fn rotate(&mut self) -> Result<(), AuditError> {
         self.write_checkpoint(Reason::Rotation)?;
-        self.journal.file.rotate(self.journal.place.segment)?;
+        let sealed = self.journal.file.rotate(self.journal.place.segment)?;
         tracing::info!(
             segment = self.journal.place.segment,
-            "the audit log's segment is full: began a new one"
+            "sealed the audit log's segment: began a new one"
         );
+        if let Some(packer) = &self.packer {
+            packer.pack(sealed);
+        }
         self.journal.place.segment += 1;
         self.write_checkpoint(Reason::Start)
     }

@@ -193,7 +193,9 @@ fn verify_exit(error: &crate::audit::VerifyError) -> Exit {
     match error {
         VerifyError::Read { .. } => Exit::Failure,
         VerifyError::Key(_) => Exit::Usage,
-        VerifyError::Broken { .. } | VerifyError::Apart { .. } => Exit::Integrity,
+        VerifyError::Broken { .. } | VerifyError::Apart { .. } | VerifyError::Unpack { .. } => {
+            Exit::Integrity
+        }
     }
 }
 

@@ -47,5 +47,6 @@ pub use raw::Layer;
 pub use sections::{AuditRaw, AuditSettings, BrokerRaw, DlqRaw, KafkaRaw, MonitorRaw, ProducerRaw};
 #[cfg(feature = "cli")]
 pub use tracker::{
-    AuditPayload, DeliverTarget, GuardSettings, OnGap, Ordering, RetrySettings, TrackerRaw, TrackerSettings,
+    AuditPayload, DeliverTarget, EventsCompress, GuardSettings, OnGap, Ordering, RetrySettings, TrackerRaw,
+    TrackerSettings,
 };

@@ -31,6 +31,17 @@ pub enum AuditPayload {
     Hash,
 }
 
+/// What becomes of sealed segments of the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventsCompress {
+    /// They stay as they are
+    #[default]
+    None,
+    /// They are packed in the background
+    Zstd,
+}
+
 /// What to do where retention has deleted unread records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -129,6 +140,9 @@ section! {
         /// Begin a new segment of the audit log when the live one has this size
         #[arg(long, value_name = "SIZE", env = "PUBSUB_KAFKA_EVENTS_MAX_BYTES", hide_env_values = true)]
         pub events_max_bytes: Size<65_536, { 1 << 40 }>,
+        /// Pack sealed segments of the audit log, in the background
+        #[arg(long, value_name = "HOW", env = "PUBSUB_KAFKA_EVENTS_COMPRESS", hide_env_values = true)]
+        pub events_compress: EventsCompress,
         /// A file with the key of the audit log's hash chain: 32 bytes, or 64 hexadecimal digits
         #[arg(long, value_name = "FILE", env = "PUBSUB_KAFKA_AUDIT_KEY_FILE", hide_env_values = true)]
         pub audit_key_file: PathBuf,
@@ -259,6 +273,8 @@ pub struct TrackerSettings {
     pub retry: RetrySettings,
     /// A segment of the audit log ends at this size, in bytes.
     pub events_max_bytes: u64,
+    /// What becomes of sealed segments of the audit log.
+    pub events_compress: EventsCompress,
     /// What of the payload an audit line carries.
     pub audit_payload: AuditPayload,
     /// What to do where retention has deleted unread records.
@@ -356,6 +372,7 @@ impl TrackerSettings {
             shutdown_timeout,
             max_message_bytes: need(raw.max_message_bytes, "max-message-bytes")?.bytes(),
             events_max_bytes: need(raw.events_max_bytes, "events-max-bytes")?.bytes() as u64,
+            events_compress: need(raw.events_compress, "events-compress")?,
             audit_payload: need(raw.audit_payload, "audit-payload")?,
             on_gap: need(raw.on_gap, "on-gap")?,
             audit_key: raw.audit_key_file.as_deref().map(AuditKey::read).transpose()?,

@@ -188,6 +188,7 @@ pub fn run(
         topic: Arc::from(settings.topic.as_str()),
         segment_bytes: settings.events_max_bytes,
         payload: settings.audit_payload,
+        compress: settings.events_compress,
     };
     let (writer, writer_thread) = AuditWriter::start(journal, options, Arc::clone(&give_up), report)?;
     let shared = Shared {

@@ -11,7 +11,7 @@ use super::*;
 use crate::audit::{
     AuditWriter, Completion, Judged, KeyError, Reason, Scope, Verdict, VerifyError, WriterOptions, verify,
 };
-use crate::config::AuditPayload;
+use crate::config::{AuditPayload, EventsCompress};
 use crate::record::Record;
 
 struct Written {
@@ -22,9 +22,17 @@ struct Written {
 
 impl Written {
     fn start(journal: Journal, segment_bytes: u64) -> Self {
+        Self::packing(journal, segment_bytes, EventsCompress::None)
+    }
+
+    fn packing(journal: Journal, segment_bytes: u64, compress: EventsCompress) -> Self {
         let (report, reports) = channel();
-        let options =
-            WriterOptions { topic: Arc::from("orders"), segment_bytes, payload: AuditPayload::Full };
+        let options = WriterOptions {
+            topic: Arc::from("orders"),
+            segment_bytes,
+            payload: AuditPayload::Full,
+            compress,
+        };
         let stop_waiting = Arc::new(AtomicBool::new(false));
         let (writer, thread) = AuditWriter::start(journal, options, stop_waiting, move |completion| {
             drop(report.send(completion));
@@ -170,6 +178,59 @@ fn somebody_elses_file_is_refused_and_left_as_it_is() {
         // It and its lock.
         assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 2);
     }
+}
+
+#[test]
+fn sealed_segments_are_packed_meanwhile_and_read_as_before() {
+    let (folder, path) = folder();
+    // One was sealed before anybody packed.
+    let journal = Written::start(open(&path), 1);
+    journal.append(0, 0..5);
+    journal.end();
+    let journal = Written::packing(open(&path), 2000, EventsCompress::Zstd);
+    for start in 1..20 {
+        journal.append(0, start * 5..start * 5 + 5);
+    }
+    let reports = journal.end();
+    assert!(reports.iter().all(|report| !matches!(report, Completion::Failed(_))), "{reports:?}");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !segments::plain(&path).expect("list").is_empty() {
+        assert!(std::time::Instant::now() < deadline, "they stay as they are");
+        std::thread::yield_now();
+    }
+    let all: Vec<PathBuf> = segments::all(&path).expect("list").into_values().chain([path.clone()]).collect();
+    assert!(all.len() >= 3 && all[0].ends_with("tracker.events.000001.zst"), "{all:?}");
+    let lines = |files: &[PathBuf]| {
+        let verified = verify(files, Hashing::PLAIN, |_| ()).expect("sound");
+        verified.iter().map(|file| file.lines).sum::<u64>()
+    };
+    assert_eq!(lines(&all), open(&path).place.lines);
+    // It goes on from a packed segment.
+    std::fs::remove_file(&path).expect("removed");
+    let journal = open(&path);
+    assert_eq!((journal.place.segment, outcomes(&journal, 0)), (all.len() as u64, vec![(0, 99)]));
+    drop(journal);
+    // Damage in one is damage: the line is named within what it unpacks to.
+    let first = &all[0];
+    let sound = std::fs::read(first).expect("read");
+    std::fs::write(first, &sound[..sound.len() - 10]).expect("written");
+    let cut = verify(std::slice::from_ref(first), Hashing::PLAIN, |_| ()).expect_err("cut");
+    assert!(matches!(cut, VerifyError::Unpack { line: Some(_), .. }), "{cut}");
+    let text = zstd_of(&sound).replacen("\"kafka_offset\":3", "\"kafka_offset\":9", 1);
+    std::fs::remove_file(first).expect("removed");
+    let plain = folder.path().join("tracker.events.000001");
+    std::fs::write(&plain, &text).expect("written");
+    crate::audit::packed::pack(&plain).expect("packed");
+    let changed = verify(std::slice::from_ref(first), Hashing::PLAIN, |_| ()).expect_err("changed");
+    let line = text.lines().position(|line| line.contains("\"kafka_offset\":9")).expect("there") as u64 + 1;
+    assert!(matches!(changed, VerifyError::Broken { line: found, .. } if found == line), "{changed}");
+}
+
+fn zstd_of(packed: &[u8]) -> String {
+    let mut text = String::new();
+    let mut unpack = crate::audit::packed::Unpack::new(packed).expect("a context");
+    std::io::Read::read_to_string(&mut unpack, &mut text).expect("sound");
+    text
 }
 
 fn keyed(byte: u8) -> Hashing {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,7 @@ use super::heads::Heads;
 use super::proof::JournalSeen;
 use crate::audit::chain::read_hex;
 use crate::audit::control::{CHECKPOINT, GAP, SEALED};
-use crate::audit::{Chain, Checkpoint, Gap, Hashing, VerifyError, scan};
+use crate::audit::{Chain, Checkpoint, Gap, Hashing, VerifyError, scan, segments};
 use crate::config::AuditSettings;
 use crate::models::{AuditEntry, Outcome};
 
@@ -54,8 +53,8 @@ fn read_file(
     ledger: &mut Ledger,
     mut progress: impl FnMut(u64),
 ) -> Result<u64, ProveError> {
-    let read = |source| VerifyError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(read)?;
+    let read = |source| VerifyError::reading(path, source);
+    let file = segments::open(path).map_err(read)?;
     let hashing = Hashing::new(settings.key);
     let mut chain = Chain::new(hashing);
     let mut journal = None;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::compare::{Comparison, Letter, Range, content_of, content_of_letter};
 use self::heads::Heads;
 pub use self::proof::{Counts, JournalSeen, PartitionProof, Proof, Violation, ViolationKind, Violations};
-use super::{Hashing, Verified, VerifyError, verify};
+use super::{Hashing, Verified, VerifyError, packed, size_of, verify};
 use crate::config::AuditSettings;
 use crate::dlq::headers;
 use crate::kafka::{Admin, KafkaError, Reader, committed_offsets, wait_until_reachable};
@@ -110,10 +110,11 @@ pub fn prove(
     files: &[PathBuf],
     mut progress: impl FnMut(Progress),
 ) -> Result<Proof, ProveError> {
-    let sizes = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum();
+    let sizes = size_of(files);
     let hashing = Hashing::new(settings.key);
-    let verified =
+    let mut verified =
         verify(files, hashing, |done| progress(Progress { stage: Stage::Verify, done, total: sizes }))?;
+    drop_packed_twins(&mut verified);
     refuse_copies(&verified)?;
 
     wait_until_reachable(&settings.kafka, &|| false)?;
@@ -148,6 +149,12 @@ pub fn prove(
     let (partitions, mut violations) = comparison.finish();
     heads.judge(&journals, &mut violations);
     Ok(Proof::new(settings, journals, heads.count(), other_topics, partitions, violations))
+}
+
+/// While a segment is packed it is there twice for a moment; both were verified.
+fn drop_packed_twins(files: &mut Vec<Verified>) {
+    let plain: Vec<_> = files.iter().map(|file| (packed::path_of(&file.file), file.head.clone())).collect();
+    files.retain(|file| !plain.iter().any(|(twin, head)| *twin == file.file && *head == file.head));
 }
 
 /// Two files that are the same segment of one journal would count every line twice.

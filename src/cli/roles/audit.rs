@@ -14,7 +14,7 @@ use super::{category, point_in_time};
 use crate::audit::cat::{LineFilter, cat, files_of};
 use crate::audit::prove::{self, Stage, prove};
 use crate::audit::trace::trace;
-use crate::audit::{Hashing, Verified, verify};
+use crate::audit::{Hashing, Verified, size_of, verify};
 use crate::cli::progress::{byte_bar, count_bar};
 use crate::cli::{Common, Exit, Role, RunError, logging, output};
 use crate::config::{AuditRaw, AuditSettings, KafkaRaw, Layer as _, SecretEnv};
@@ -183,10 +183,6 @@ fn cat_files(files: &[PathBuf], filters: &CatFilters) -> Result<Exit, RunError> 
     })?;
     out.flush().map_err(RunError::io("write the lines"))?;
     Ok(Exit::Done)
-}
-
-fn size_of(files: &[PathBuf]) -> u64 {
-    files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum()
 }
 
 /// A refutation is a result, with an exit code of its own.

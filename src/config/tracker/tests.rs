@@ -48,6 +48,7 @@ fn the_defaults_are_those_of_the_design() {
             exit_at_end: false,
             shutdown_timeout: 15 * second,
             max_message_bytes: 1 << 20,
+            events_compress: EventsCompress::None,
             audit_payload: AuditPayload::Full,
             on_gap: OnGap::Stop,
             audit_key: None,

@@ -160,6 +160,51 @@ fn records_that_are_deleted_while_the_tracker_runs_get_their_line_too() {
     assert_eq!(audit(&world, &["prove", "tracker.events"]).code, 0);
 }
 
+#[test]
+fn packed_segments_are_verified_proven_traced_and_gone_on_from() {
+    let Some(world) = World::real("packed", 1) else { return };
+    let flags = ["--events-max-bytes", "64KiB", "--events-compress", "zstd"];
+    for _ in 0..2 {
+        world.send_orders(120);
+        let mut tracker = world.tracker("tracker", &flags);
+        wait_until("every segment is packed", 60, || {
+            world.committed() == world.ends()
+                && files(&world).iter().all(|name| name == "tracker.events" || name.ends_with(".zst"))
+        });
+        tracker.stop();
+    }
+    let names = files(&world);
+    assert!(names.len() >= 3 && names[1] == "tracker.events.000001.zst", "{names:?}");
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let run = |command: &str| audit(&world, &[&[command, "--json"], &all[..]].concat());
+    let said = run("prove");
+    let proof: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!((said.code, proof["total"]["records"].as_u64()), (0, Some(240)), "{}", said.stderr);
+    assert_eq!(run("verify").code, 0);
+    let own = |arguments: &[&str]| audit(&world, &[arguments, &["--events-file", "tracker.events"]].concat());
+    let lines = own(&["cat", "--outcome", "processed"]).stdout;
+    assert_eq!(lines.lines().count(), 240);
+    // Both times the same ids were sent.
+    assert_eq!(own(&["trace", "o-0", "--json"]).stdout.lines().count(), 4);
+
+    let path = world.path("tracker.events.000001.zst");
+    let mut bytes = std::fs::read(&path).expect("the segment");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).expect("written");
+    let said = run("verify");
+    assert!(said.code == 6 && said.stderr.contains("tracker.events.000001.zst"), "{}", said.stderr);
+}
+
+/// The audit log's files: the live one, then the sealed ones.
+fn files(world: &World) -> Vec<String> {
+    let folder = std::fs::read_dir(world.path("")).expect("the folder");
+    let names = folder.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("tracker.events")).collect();
+    names.sort_unstable();
+    names
+}
+
 fn write_key(world: &World, name: &str, digits: &str, mode: u32) {
     std::fs::write(world.path(name), digits.repeat(32)).expect("written");
     std::fs::set_permissions(world.path(name), std::fs::Permissions::from_mode(mode)).expect("changed");
