@@ -54,6 +54,18 @@ impl Journal {
     /// follow, [`AuditError::Key`] when it is hashed in another way, [`AuditError::OtherGroup`] when it is another group's,
     /// [`AuditError::Io`] otherwise.
     pub fn open(path: &Path, group: &str, hashing: Hashing) -> Result<Self, AuditError> {
+        Self::open_for(path, Some(group), hashing)
+    }
+
+    /// The same for the journal of whatever group.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_any(path: &Path, hashing: Hashing) -> Result<Self, AuditError> {
+        Self::open_for(path, None, hashing)
+    }
+
+    fn open_for(path: &Path, group: Option<&str>, hashing: Hashing) -> Result<Self, AuditError> {
         let mut file = AuditFile::open(path)?;
         let mut found = Reading::new(hashing);
         let torn = read_live(&mut found, &mut file)?;
@@ -68,10 +80,10 @@ impl Journal {
         let is_new = found.identity.is_none();
         let identity = found.identity.unwrap_or_else(|| Identity {
             file_id: Uuid::new_v4(),
-            consumer_group: group.to_owned(),
+            consumer_group: group.unwrap_or_default().to_owned(),
             key_id: hashing.key_id(),
         });
-        if identity.consumer_group != group {
+        if group.is_some_and(|group| identity.consumer_group != group) {
             return Err(AuditError::OtherGroup { path: path.to_owned(), group: identity.consumer_group });
         }
         Ok(Self { file, identity, hashing, place: found.place, known: found.known, torn, is_new })

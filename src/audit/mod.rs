@@ -17,6 +17,7 @@ mod packer;
 pub mod prove;
 mod ranges;
 mod reading;
+mod rotate;
 mod scan;
 mod segments;
 #[cfg(feature = "audit")]
@@ -32,6 +33,7 @@ pub use journal::{Journal, Known};
 pub use line::{Judged, Lines, Verdict};
 pub use lock::Holder;
 pub use ranges::OffsetSet;
+pub use rotate::{RotateError, Rotated, rotate, take_rotate_request};
 pub use scan::{Line, Link, Scanned, scan};
 pub use segments::size_of;
 pub use verify::{Verified, VerifyError, verify};

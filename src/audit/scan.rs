@@ -92,6 +92,14 @@ pub fn scan<T: Send, B>(
     })
 }
 
+/// The first line of an input, without its line break; empty when it has no complete one.
+pub(super) fn first_line(input: impl Read) -> io::Result<Vec<u8>> {
+    use std::io::BufRead as _;
+    let mut line = Vec::new();
+    io::BufReader::new(input).read_until(b'\n', &mut line)?;
+    Ok(if line.pop() == Some(b'\n') { line } else { Vec::new() })
+}
+
 /// Whole lines of the input.
 struct Block {
     number: u64,

@@ -114,6 +114,7 @@ enum Job {
     Lines(Scope, Lines, Instant),
     End(Scope),
     Checkpoint(Reason, Vec<PartitionState>),
+    Rotate,
 }
 
 /// How a journal is written.
@@ -166,6 +167,7 @@ impl AuditWriter {
             report,
             group: Vec::new(),
             buffers: buffers.clone(),
+            rotate_asked: false,
             since_checkpoint: 0,
         };
         let thread = std::thread::Builder::new()
@@ -196,6 +198,11 @@ impl AuditWriter {
         drop(self.jobs.send(Job::Lines(scope.clone(), lines, Instant::now())));
     }
 
+    /// Asks for the end of the segment, whatever its size.
+    pub fn rotate(&self) {
+        drop(self.jobs.send(Job::Rotate));
+    }
+
     /// Says that nothing more will come for a scope.
     pub fn end(&self, scope: &Scope) {
         drop(self.jobs.send(Job::End(scope.clone())));
@@ -216,6 +223,8 @@ struct Writer<R> {
     report: R,
     packer: Option<Packer>,
     group: Vec<(Scope, Lines, Instant)>,
+    /// The segment is to end, whatever its size.
+    rotate_asked: bool,
     buffers: Buffers,
     /// Lines since the last checkpoint.
     since_checkpoint: u64,
@@ -255,7 +264,8 @@ impl<R: Fn(Completion)> Writer<R> {
             if let Some(reason) = checkpoint.or(due.then_some(Reason::Interval)) {
                 self.write_checkpoint(reason)?;
             }
-            if self.journal.file.len() >= self.options.segment_bytes {
+            if self.rotate_asked || self.journal.file.len() >= self.options.segment_bytes {
+                self.rotate_asked = false;
                 self.rotate()?;
             }
         }
@@ -270,6 +280,7 @@ impl<R: Fn(Completion)> Writer<R> {
                 return bytes;
             }
             Job::End(scope) => ended.push(scope),
+            Job::Rotate => self.rotate_asked = true,
             Job::Checkpoint(reason, standing) => {
                 for state in standing {
                     let at = TopicPartition::new(state.topic.as_str(), state.partition);

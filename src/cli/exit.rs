@@ -73,6 +73,10 @@ pub enum RunError {
     #[cfg(feature = "audit")]
     #[error(transparent)]
     Prove(#[from] crate::audit::prove::ProveError),
+    /// The live segment of the audit log was not sealed.
+    #[cfg(feature = "audit")]
+    #[error(transparent)]
+    Rotate(#[from] crate::audit::RotateError),
     /// Lines of the audit log could not be passed on.
     #[cfg(feature = "audit")]
     #[error(transparent)]
@@ -132,6 +136,8 @@ impl RunError {
             #[cfg(feature = "audit")]
             Self::Prove(error) => prove_exit(error),
             #[cfg(feature = "audit")]
+            Self::Rotate(error) => rotate_exit(error),
+            #[cfg(feature = "audit")]
             Self::Cat(crate::audit::cat::CatError::File(error)) => verify_exit(error),
             #[cfg(feature = "audit")]
             Self::Cat(crate::audit::cat::CatError::Write(source)) => output_exit(source),
@@ -161,29 +167,42 @@ fn output_exit(error: &std::io::Error) -> Exit {
 
 #[cfg(feature = "tracker")]
 fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
-    use crate::audit::AuditError;
     use crate::pipeline::PipelineError;
     match error {
         PipelineError::Kafka(error) => kafka_exit(error),
-        PipelineError::Audit(
-            AuditError::Locked { .. } | AuditError::Key(_) | AuditError::OtherGroup { .. },
-        )
-        | PipelineError::Target { .. } => Exit::Usage,
-        PipelineError::Audit(AuditError::Damaged { .. } | AuditError::Touched { .. })
-        | PipelineError::BeyondEnd { .. }
+        PipelineError::Audit(error) => audit_exit(error),
+        PipelineError::Target { .. } => Exit::Usage,
+        PipelineError::BeyondEnd { .. }
         | PipelineError::TopicReplaced { .. }
         | PipelineError::RolledBack { .. } => Exit::Integrity,
-        PipelineError::Audit(
-            AuditError::Io { .. }
-            | AuditError::NoRoom { .. }
-            | AuditError::WriterGone { .. }
-            | AuditError::Sync { .. },
-        )
-        | PipelineError::TopicUntold { .. }
+        PipelineError::TopicUntold { .. }
         | PipelineError::Crashed { .. }
         | PipelineError::Thread(_)
         | PipelineError::StartPanicked
         | PipelineError::Listen(_) => Exit::Failure,
+    }
+}
+
+#[cfg(any(feature = "tracker", feature = "audit"))]
+fn audit_exit(error: &crate::audit::AuditError) -> Exit {
+    use crate::audit::AuditError;
+    match error {
+        AuditError::Locked { .. } | AuditError::Key(_) | AuditError::OtherGroup { .. } => Exit::Usage,
+        AuditError::Damaged { .. } | AuditError::Touched { .. } => Exit::Integrity,
+        AuditError::Io { .. }
+        | AuditError::NoRoom { .. }
+        | AuditError::WriterGone { .. }
+        | AuditError::Sync { .. } => Exit::Failure,
+    }
+}
+
+#[cfg(feature = "audit")]
+fn rotate_exit(error: &crate::audit::RotateError) -> Exit {
+    use crate::audit::RotateError;
+    match error {
+        RotateError::NoLog { .. } => Exit::Usage,
+        RotateError::Audit(error) => audit_exit(error),
+        RotateError::NoAnswer { .. } => Exit::Failure,
     }
 }
 

@@ -75,6 +75,8 @@ pub(super) struct Tracker<'s> {
     gaps: BTreeMap<i32, i64>,
     commits: Commits,
     checkpointed: Instant,
+    /// When it was last looked whether the segment is to end.
+    rotation_looked_for: Instant,
     draining: Option<Instant>,
     /// When this turn of the loop began: a stop that it finds came after the turn before it began.
     turn: Instant,
@@ -128,6 +130,7 @@ impl<'s> Tracker<'s> {
             strays: BTreeMap::new(),
             gaps: BTreeMap::new(),
             checkpointed: now,
+            rotation_looked_for: now,
             commits: Commits { last: now, unanswered: false, others: BTreeMap::new(), others_asked: None },
             draining: None,
             turn: now,
@@ -185,6 +188,7 @@ impl<'s> Tracker<'s> {
             self.bring_back_strays()?;
             self.commit_if_due();
             self.checkpoint_if_due();
+            self.rotate_if_asked();
             self.resume_where_there_is_room()?;
             self.report_metrics();
             self.tell_standing();

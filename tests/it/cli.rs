@@ -109,7 +109,6 @@ fn what_is_not_built_says_so() {
         ("dlq", &["apply", "plan.json", "--rate", "5", "--yes"]),
         ("dlq", &["replay", "ID", "--set", "/customer_info/email=a@b.example", "--yes"]),
         ("dlq", &["status", "plan.json", "--json"]),
-        ("audit", &["rotate"]),
     ] {
         let Some((_, path)) = binaries().into_iter().find(|(name, _)| *name == role) else { continue };
         let (code, stdout, stderr) = run(path, arguments);

@@ -5,6 +5,7 @@ mod story;
 
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use indicatif::ProgressBar;
@@ -14,9 +15,10 @@ use super::{category, point_in_time};
 use crate::audit::cat::{LineFilter, cat, files_of};
 use crate::audit::prove::{self, Stage, prove};
 use crate::audit::trace::trace;
-use crate::audit::{Hashing, Verified, size_of, verify};
+use crate::audit::{Hashing, Rotated, Verified, rotate, size_of, verify};
 use crate::cli::progress::{byte_bar, count_bar};
 use crate::cli::{Common, Exit, Role, RunError, logging, output};
+use crate::config::values::Span;
 use crate::config::{AuditRaw, AuditSettings, KafkaRaw, Layer as _, SecretEnv};
 use crate::failure::Category;
 use crate::models::{Outcome, safe_text, to_safe_vec};
@@ -71,8 +73,12 @@ enum Action {
         /// The audit log's files; by default the one of --events-file, with its sealed segments
         files: Vec<PathBuf>,
     },
-    /// Seal the audit log's file and begin a new one (not built yet)
-    Rotate,
+    /// Seal the live file of --events-file now and begin a new one; a tracker that writes it is asked to do so
+    Rotate {
+        /// How long the tracker may take
+        #[arg(long, value_name = "DURATION", default_value = "30s")]
+        timeout: Span<100, 3_600_000>,
+    },
 }
 
 /// Which lines.
@@ -104,32 +110,44 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
     let files = flags.common.files()?;
     let kafka = flags.kafka.over(files.given.kafka).over(files.defaults.kafka).check(&SecretEnv::read())?;
     let audit = flags.audit.over(files.given.audit).over(files.defaults.audit);
-    let what = match flags.action {
+    match flags.action {
         None => {
-            return Err(Flags::command()
-                .error(clap::error::ErrorKind::MissingSubcommand, "say what to do")
-                .into());
+            Err(Flags::command().error(clap::error::ErrorKind::MissingSubcommand, "say what to do").into())
         }
-        Some(Action::Verify { files }) => {
-            return verify_files(&files, Hashing::new(audit.key()?), flags.json);
-        }
+        Some(Action::Verify { files }) => verify_files(&files, Hashing::new(audit.key()?), flags.json),
         Some(Action::Prove { files }) => {
             let _logs = logging::init(&flags.common, None)?;
-            return prove_files(&audit.check(kafka)?, &files, flags.json);
+            prove_files(&audit.check(kafka)?, &files, flags.json)
         }
         Some(Action::Trace { order_id, files }) => {
             let files = files_or_own(files, audit.check(kafka)?)?;
-            return trace_order(&order_id, &files, flags.json);
+            trace_order(&order_id, &files, flags.json)
         }
         Some(Action::Cat { filters, files }) => {
-            return cat_files(&files_or_own(files, audit.check(kafka)?)?, &filters);
+            cat_files(&files_or_own(files, audit.check(kafka)?)?, &filters)
         }
-        Some(Action::Rotate) => "audit rotate",
+        Some(Action::Rotate { timeout }) => {
+            let _logs = logging::init(&flags.common, None)?;
+            rotate_log(&audit.check(kafka)?, timeout.0, flags.json)
+        }
+    }
+}
+
+fn rotate_log(settings: &AuditSettings, patience: Duration, json: bool) -> Result<Exit, RunError> {
+    let Rotated { segment, file, by } = rotate(&settings.events_file, Hashing::new(settings.key), patience)?;
+    let mut out = io::stdout().lock();
+    let written = if json {
+        let line = serde_json::json!({ "segment": segment, "file": file, "sealed_by": by });
+        to_safe_vec(&line).map_err(io::Error::other).and_then(|line| {
+            out.write_all(&line)?;
+            out.write_all(b"\n")
+        })
+    } else {
+        let by = by.map_or_else(String::new, |holder| format!(", by the tracker ({holder})"));
+        writeln!(out, "sealed {}{by}", safe_text(&file.to_string_lossy()))
     };
-    Err(RunError::NotBuilt {
-        what: what.to_owned(),
-        meanwhile: "meanwhile: jq -c 'select(.outcome)' tracker.events shows every outcome",
-    })
+    written.map_err(RunError::io("write the result"))?;
+    Ok(Exit::Done)
 }
 
 /// Results go to the standard output, one line for each file; a broken chain is an error.

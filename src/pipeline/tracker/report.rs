@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Tracker;
-use crate::audit::{Completion, PartitionState, Reason};
+use crate::audit::{Completion, PartitionState, Reason, take_rotate_request};
 use crate::failure::Category;
 use crate::pipeline::intake::Part;
 use crate::pipeline::standing::Held;
@@ -11,6 +11,8 @@ use crate::pipeline::stats::StatsSnapshot;
 
 /// How often the journal gets a checkpoint, if it has grown.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is looked whether somebody asks for the end of the segment.
+const ROTATION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often it is told where the partitions stand.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
@@ -87,6 +89,19 @@ impl Tracker<'_> {
     pub(super) fn checkpoint_if_due(&mut self) {
         if self.checkpointed.elapsed() >= CHECKPOINT_INTERVAL {
             self.checkpoint(Reason::Interval);
+        }
+    }
+
+    /// `audit rotate` leaves a request beside the journal.
+    pub(super) fn rotate_if_asked(&mut self) {
+        if self.rotation_looked_for.elapsed() < ROTATION_INTERVAL {
+            return;
+        }
+        self.rotation_looked_for = Instant::now();
+        if take_rotate_request(&self.settings.events_file) {
+            tracing::info!("asked to seal the audit log's segment");
+            self.checkpoint(Reason::Interval);
+            self.shared.writer.rotate();
         }
     }
 

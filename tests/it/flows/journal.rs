@@ -205,6 +205,43 @@ fn files(world: &World) -> Vec<String> {
     names
 }
 
+#[test]
+fn a_segment_is_sealed_when_asked_for_by_the_tracker_or_without_one() {
+    let Some(world) = World::real("rotate", 1) else { return };
+    let rotate =
+        |flags: &[&str]| audit(&world, &[&["rotate", "--events-file", "tracker.events"], flags].concat());
+    assert_eq!(rotate(&[]).code, 2, "there is no log yet");
+    world.send_orders(10);
+    let mut tracker = world.tracker("tracker", &[]);
+    tracker.wait_lines(10);
+    let said = rotate(&[]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let expected = format!("sealed tracker.events.000001, by the tracker (pid {} on ", tracker.pid());
+    assert!(said.stdout.starts_with(&expected), "{}", said.stdout);
+    world.send_orders(10);
+    wait_until("it goes on in a new file", 45, || world.committed() == [20]);
+
+    // One that does not answer is not waited for without end, and does not find the request later.
+    tracker.signal("STOP");
+    let said = rotate(&["--timeout", "500ms"]);
+    assert!(said.code == 1 && said.stderr.contains(&format!("pid {}", tracker.pid())), "{}", said.stderr);
+    tracker.signal("CONT");
+    tracker.stop();
+    assert_eq!(files(&world).len(), 2, "{:?}", files(&world));
+
+    let said = rotate(&["--json"]);
+    let rotated: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!((&rotated["segment"], &rotated["sealed_by"]), (&2.into(), &serde_json::Value::Null));
+    world.send_orders(10);
+    world.run_to_end("tracker", &[]);
+    let names = files(&world);
+    assert_eq!(names.len(), 3, "{names:?}");
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let said = audit(&world, &[&["prove", "--json"], &all[..]].concat());
+    let proof: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!((said.code, proof["total"]["records"].as_u64()), (0, Some(30)), "{}", said.stderr);
+}
+
 fn write_key(world: &World, name: &str, digits: &str, mode: u32) {
     std::fs::write(world.path(name), digits.repeat(32)).expect("written");
     std::fs::set_permissions(world.path(name), std::fs::Permissions::from_mode(mode)).expect("changed");
