@@ -20,9 +20,6 @@ pub const RECOVERED: &str = "audit.recovered";
 /// The `event_type` of the line that tells of records which were deleted before they were read.
 pub const GAP: &str = "audit.gap";
 
-/// The compacted topic that holds the heads of checkpoints.
-pub const HEADS_TOPIC: &str = "orders-audit-heads";
-
 /// Why a checkpoint was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,28 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::PipelineError;
-use crate::audit::{Identity, Journal, Place, hex};
+use crate::audit::{HEADS_TOPIC, Head, Identity, Journal, Place, hex};
 use crate::config::KafkaSettings;
 use crate::kafka::{Admin, KafkaError, Outgoing, Producer, ProducerOptions, Reader, TopicSpec};
 use crate::models::to_safe_vec;
-
-/// The compacted topic of the journals' heads.
-const TOPIC: &str = crate::audit::HEADS_TOPIC;
-
-/// A journal's head, as it stands in Kafka. Its key is `group/file_id`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Head {
-    file_id: Uuid,
-    consumer_group: String,
-    segment: u64,
-    lines: u64,
-    head: String,
-}
 
 /// Publishes the heads of one journal.
 pub(super) struct Heads {
@@ -43,17 +29,11 @@ impl Heads {
 
     /// Sends a head on its way.
     pub(super) fn publish(&self, file_id: Uuid, place: Place) {
-        let head = Head {
-            file_id,
-            consumer_group: self.group.clone(),
-            segment: place.segment,
-            lines: place.lines,
-            head: hex(&place.head),
-        };
+        let head = Head::new(&self.group, file_id, place);
         let sent = to_safe_vec(&head).map_err(|e| e.to_string()).and_then(|value| {
             let record = Outgoing {
-                topic: Arc::from(TOPIC),
-                key: Some(key(&self.group, file_id).into()),
+                topic: Arc::from(HEADS_TOPIC),
+                key: Some(Head::key(&self.group, file_id).into()),
                 value: Some(value.into()),
                 ..Outgoing::default()
             };
@@ -85,14 +65,10 @@ fn complain(error: &str) {
     );
 }
 
-fn key(group: &str, file_id: Uuid) -> String {
-    format!("{group}/{file_id}")
-}
-
 /// Makes sure that the topic is there. Without it the tracker works all the same.
 pub(super) async fn ensure_topic(admin: &Admin, replication: i32, allowed: bool) -> bool {
     let config = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
-    let spec = TopicSpec { name: TOPIC.to_owned(), partitions: 1, replication, config };
+    let spec = TopicSpec { name: HEADS_TOPIC.to_owned(), partitions: 1, replication, config };
     match admin.ensure(&spec, allowed).await {
         Ok(_) => true,
         Err(error) => {
@@ -113,9 +89,9 @@ pub(super) fn last_published(
     settings: &KafkaSettings,
     identity: &Identity,
 ) -> Result<Option<Head>, PipelineError> {
-    let wanted = key(&identity.consumer_group, identity.file_id);
+    let wanted = Head::key(&identity.consumer_group, identity.file_id);
     let mut last: Option<Head> = None;
-    let mut reader = Reader::open(settings, TOPIC)?;
+    let mut reader = Reader::open(settings, HEADS_TOPIC)?;
     while let Some(record) = reader.read()? {
         if record.key.as_deref() == Some(wanted.as_bytes()) {
             last = serde_json::from_slice(record.payload()).ok().or(last);

@@ -16,14 +16,14 @@ use super::attend::attend;
 use super::deliver::Target;
 use super::figures::TrackerFigures;
 use super::guard::Guard;
-use super::heads::{self, Head, Heads};
+use super::heads::{self, Heads};
 use super::intake::Shared;
 use super::judge::Judge;
 use super::probe::Pulse;
 use super::standing::{Standing, Watch};
 use super::stats::Stats;
 use super::tracker::{Known, Tracker};
-use crate::audit::{AuditError, AuditWriter, Hashing, Identity, Journal, OffsetSet, WriterOptions};
+use crate::audit::{AuditError, AuditWriter, Hashing, Head, Identity, Journal, OffsetSet, WriterOptions};
 use crate::config::{DeliverTarget, TrackerSettings};
 use crate::dlq::{Handler, HandlerConfig, KafkaSink, KafkaSinkConfig, RetryPolicy};
 use crate::kafka::{

@@ -3,24 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use uuid::Uuid;
 
 use super::proof::{JournalSeen, ViolationKind, Violations};
-use crate::audit::{ChainHash, hex};
+use crate::audit::{ChainHash, HEADS_TOPIC, Head, hex};
 use crate::config::AuditSettings;
 use crate::kafka::{KafkaError, Reader};
-
-/// The compacted topic of the journals' heads.
-const TOPIC: &str = crate::audit::HEADS_TOPIC;
-
-#[derive(Deserialize)]
-struct Published {
-    file_id: Uuid,
-    consumer_group: String,
-    lines: u64,
-    head: String,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wanted {
@@ -40,7 +28,7 @@ impl Heads {
     /// Reads them; where the topic does not exist there are none.
     pub(super) fn read(settings: &AuditSettings) -> Result<Self, KafkaError> {
         let mut heads = Self::default();
-        let mut reader = match Reader::open(&settings.kafka, TOPIC) {
+        let mut reader = match Reader::open(&settings.kafka, HEADS_TOPIC) {
             Ok(reader) => reader,
             Err(KafkaError::UnknownTopic { .. }) => return Ok(heads),
             Err(error) => return Err(error),
@@ -53,15 +41,12 @@ impl Heads {
 
     fn take(&mut self, group: &str, key: Option<&[u8]>, value: Option<&[u8]>) {
         let Some(value) = value else {
-            let file_id = key
-                .and_then(|key| std::str::from_utf8(key).ok())
-                .and_then(|key| key.strip_prefix(group)?.strip_prefix('/')?.parse().ok());
-            if let Some(file_id) = file_id {
-                self.wanted.remove::<Uuid>(&file_id);
+            if let Some(file_id) = key.and_then(|key| Head::file_of_key(group, key)) {
+                self.wanted.remove(&file_id);
             }
             return;
         };
-        let Ok(found) = serde_json::from_slice::<Published>(value) else { return };
+        let Ok(found) = serde_json::from_slice::<Head>(value) else { return };
         if found.consumer_group != group {
             return;
         }
