@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::chain::{ChainHash, split_line};
 use super::control::{Checkpoint, Identity, PartitionState, Place, SEALED};
+use super::line::LINE_START;
 use super::reading::{Fault, Reading};
 use super::scan::scan;
 use super::{AuditError, AuditFile, Hashing, OffsetSet, packed, segments};
@@ -151,9 +152,6 @@ impl Known {
         state.add_to(&mut self.outcomes);
     }
 }
-
-/// How every line of ours begins.
-const LINE_START: &[u8] = b"{\"timestamp\":\"";
 
 /// Reads the live segment; gives what was torn off its end.
 fn read_live(reading: &mut Reading, file: &mut AuditFile) -> Result<Option<(u64, PathBuf)>, AuditError> {

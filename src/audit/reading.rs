@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::chain::{Chain, START, read_hex};
 use super::control::{CHECKPOINT, Checkpoint, Identity, Place, SEALED};
+use super::line::LINE_START;
 use super::scan::{Line, Scanned, scan};
 use super::{Hashing, Known};
 use crate::models::AuditEntry;
@@ -35,7 +36,38 @@ struct Head<'a> {
     kafka_offset: Option<i64>,
 }
 
+/// What an outcome's line says, where it begins as the journal writes it. Its rest need not be read: the chain holds it.
+fn glance(line: &[u8]) -> Option<Said> {
+    let rest = line.strip_prefix(LINE_START)?;
+    let rest = rest[memchr::memchr(b'"', rest)?..].strip_prefix(OUTCOME_START)?;
+    let (topic, rest) = rest.split_at(memchr::memchr(b'"', rest)?);
+    let (partition, rest) = number(rest.strip_prefix(b"\",\"kafka_partition\":")?)?;
+    let (offset, rest) = number(rest.strip_prefix(b",\"kafka_offset\":")?)?;
+    if topic.contains(&b'\\') || !rest.starts_with(b",") {
+        return None;
+    }
+    let topic = Arc::from(std::str::from_utf8(topic).ok()?);
+    Some(Said::Outcome(i32::try_from(partition).ok()?, offset, topic))
+}
+
+/// What stands between an outcome's time and its topic.
+const OUTCOME_START: &[u8] = b"\",\"event_type\":\"message.received\",\"kafka_topic\":\"";
+
+/// A number that begins here, and what follows it.
+fn number(text: &[u8]) -> Option<(i64, &[u8])> {
+    let digits = text.iter().take_while(|c| c.is_ascii_digit()).count();
+    // JSON has no leading zeros, and what is longer than this is no offset.
+    if digits > 18 || (digits > 1 && text[0] == b'0') {
+        return None;
+    }
+    let (digits, rest) = text.split_at(digits);
+    Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
+}
+
 fn said(line: &[u8]) -> Said {
+    if let Some(said) = glance(line) {
+        return said;
+    }
     let Ok(head) = serde_json::from_slice::<Head<'_>>(line) else { return Said::Unreadable };
     match (head.event_type, head.kafka_topic, head.kafka_partition, head.kafka_offset) {
         (AuditEntry::MESSAGE_RECEIVED, Some(topic), Some(partition), Some(offset)) => {
@@ -162,5 +194,52 @@ impl Reading {
             let at = TopicPartition::new(state.topic.as_str(), state.partition);
             self.known.entry(at).or_default().take(state);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(said: &Said) -> Option<(i32, i64, &str)> {
+        match said {
+            Said::Outcome(partition, offset, topic) => Some((*partition, *offset, topic)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_glance_says_what_reading_the_whole_line_says_or_nothing() {
+        let line = |topic: &str, partition: &str, offset: &str| {
+            format!(
+                "{{\"timestamp\":\"2026-03-01T12:00:00.000Z\",\"event_type\":\"message.received\",\
+                 \"kafka_topic\":\"{topic}\",\"kafka_partition\":{partition},\"kafka_offset\":{offset},\"x\":1}}"
+            )
+        };
+        let long = "9".repeat(19);
+        for (topic, partition, offset, glanced) in [
+            ("orders", "0", "0", true),
+            ("orders", "31", "1234567890123", true),
+            ("a\\u0062c", "1", "2", false),
+            ("orders", "1", "02", false),
+            ("orders", "1", "-1", false),
+            ("orders", "1", "2.5", false),
+            ("orders", "2147483648", "2", false),
+            ("orders", "1", long.as_str(), false),
+        ] {
+            let line = line(topic, partition, offset);
+            let found = glance(line.as_bytes());
+            assert_eq!(found.is_some(), glanced, "{line}");
+            let whole = serde_json::from_str::<Head<'_>>(&line).ok();
+            if let Some((found, whole)) = found.zip(whole) {
+                let expected = (
+                    whole.kafka_partition.unwrap(),
+                    whole.kafka_offset.unwrap(),
+                    &*whole.kafka_topic.unwrap(),
+                );
+                assert_eq!(outcome(&found), Some(expected));
+            }
+        }
+        assert!(glance(b"").is_none() && glance(br#"{"timestamp":"x"#).is_none());
     }
 }

@@ -1,19 +1,21 @@
 //! Reads a journal line by line, fast: one thread reads blocks, workers split them, digest each line and take from it
 //! what the caller wants, and the caller's fold sees the lines in order with their place in the hash chain. Judges
-//! nothing: what a broken chain means is the caller's.
+//! nothing: what a broken chain means is the caller's. Memory is bounded: there are so many blocks, and each is filled
+//! again when its lines have been folded.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use super::chain::{ChainHash, Hashing, split_line};
 
-/// How much is read at a time; a longer line makes its block longer.
-const BLOCK_BYTES: usize = 4 << 20;
-/// How many blocks may be under way.
-const BLOCKS_AHEAD: usize = 4;
+/// How much is read at a time; a longer line makes its block longer. Small enough to stay in the processor's caches on
+/// its way from the reader to a worker.
+const BLOCK_BYTES: usize = 1 << 20;
+/// How many blocks there are for each worker.
+const BLOCKS_EACH: usize = 3;
 
 /// One line of a journal.
 #[derive(Debug)]
@@ -62,16 +64,21 @@ pub fn scan<T: Send, B>(
     mut fold: impl FnMut(Line<T>) -> ControlFlow<B>,
 ) -> io::Result<ControlFlow<B, Scanned>> {
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let (to_workers, blocks) = sync_channel::<Block>(BLOCKS_AHEAD);
-    let blocks = Mutex::new(blocks);
+    let blocks = workers * BLOCKS_EACH;
+    let (to_workers, waiting) = sync_channel::<Block>(blocks);
+    let (give_back, empty) = sync_channel::<Vec<u8>>(blocks);
+    for _ in 0..blocks {
+        // There is room for all of them.
+        drop(give_back.send(Vec::new()));
+    }
+    let waiting = Mutex::new(waiting);
     std::thread::scope(|scope| {
-        // Bounded by the blocks that are ahead: each block gives one result.
-        let (results, done) = channel();
-        let (blocks, extract) = (&blocks, &extract);
+        let (results, done) = sync_channel(blocks);
+        let (waiting, extract) = (&waiting, &extract);
         for _ in 0..workers {
-            let results: Sender<Digested<T>> = results.clone();
+            let results: SyncSender<Digested<T>> = results.clone();
             scope.spawn(move || {
-                while let Some(block) = next(blocks) {
+                while let Some(block) = next(waiting) {
                     if results.send(block.digest(hashing, extract)).is_err() {
                         return;
                     }
@@ -79,11 +86,10 @@ pub fn scan<T: Send, B>(
             });
         }
         drop(results);
-        let reader = scope.spawn(move || read_blocks(input, &to_workers));
-        let folded = fold_in_order(&done, &mut fold);
-        // The workers and the reader end when their channels are closed.
-        drop(done);
-        drain(blocks);
+        let reader = scope.spawn(move || read_blocks(input, &empty, &to_workers));
+        let folded = fold_in_order(&done, &give_back, &mut fold);
+        // The reader ends without an empty block, and the workers without the reader.
+        drop((done, give_back));
         let torn = reader.join().unwrap_or_else(|_| Err(io::Error::other("the reading thread panicked")))?;
         Ok(match folded {
             ControlFlow::Break(value) => ControlFlow::Break(value),
@@ -100,23 +106,26 @@ pub(super) fn first_line(input: impl Read) -> io::Result<Vec<u8>> {
     Ok(if line.pop() == Some(b'\n') { line } else { Vec::new() })
 }
 
-/// Whole lines of the input.
+/// Whole lines of the input: the first `len` bytes.
 struct Block {
     number: u64,
     start: u64,
     bytes: Vec<u8>,
+    len: usize,
 }
 
 struct Digested<T> {
     number: u64,
     lines: Vec<Line<T>>,
+    /// The block's memory, to be filled again.
+    bytes: Vec<u8>,
 }
 
 impl Block {
     fn digest<T>(self, hashing: Option<Hashing>, extract: impl Fn(&[u8]) -> T) -> Digested<T> {
         let mut lines = Vec::new();
         let mut from = 0;
-        for end in memchr::memchr_iter(b'\n', &self.bytes) {
+        for end in memchr::memchr_iter(b'\n', &self.bytes[..self.len]) {
             let line = &self.bytes[from..end];
             let link = hashing.and_then(|hashing| {
                 split_line(line).map(|(own, claimed)| Link { digest: hashing.hash(own), claimed })
@@ -131,7 +140,7 @@ impl Block {
             });
             from = end + 1;
         }
-        Digested { number: self.number, lines }
+        Digested { number: self.number, lines, bytes: self.bytes }
     }
 }
 
@@ -139,55 +148,79 @@ fn next(blocks: &Mutex<Receiver<Block>>) -> Option<Block> {
     blocks.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-/// Lets a reader that waits for room go on to its end.
-fn drain(blocks: &Mutex<Receiver<Block>>) {
-    while next(blocks).is_some() {}
-}
-
-/// Reads blocks that end with a line break; gives how many bytes followed the last one.
-fn read_blocks(mut input: impl Read, blocks: &std::sync::mpsc::SyncSender<Block>) -> io::Result<u64> {
+/// Fills blocks that end with a line break; gives how many bytes followed the last one.
+fn read_blocks(
+    mut input: impl Read,
+    empty: &Receiver<Vec<u8>>,
+    blocks: &SyncSender<Block>,
+) -> io::Result<u64> {
     let (mut number, mut start) = (0, 0);
+    // What followed the last line break.
     let mut rest: Vec<u8> = Vec::new();
-    loop {
-        let mut bytes = std::mem::take(&mut rest);
-        let kept = bytes.len();
-        let read = (&mut input).take(BLOCK_BYTES as u64).read_to_end(&mut bytes);
-        let Some(end) = memchr::memrchr(b'\n', &bytes[kept..]).map(|at| kept + at + 1) else {
-            if read? == 0 {
-                return Ok(bytes.len() as u64);
+    while let Ok(mut bytes) = empty.recv() {
+        let mut filled = rest.len();
+        if bytes.len() < filled + BLOCK_BYTES {
+            bytes.resize(filled + BLOCK_BYTES, 0);
+        }
+        bytes[..filled].copy_from_slice(&rest);
+        let (len, ended) = loop {
+            let before = filled;
+            let ended = fill(&mut input, &mut bytes, &mut filled);
+            match memchr::memrchr(b'\n', &bytes[before..filled]) {
+                Some(at) => break (before + at + 1, ended),
+                None if matches!(ended, Ok(false)) => bytes.resize(filled + BLOCK_BYTES, 0),
+                None => return ended.map(|_| filled as u64),
             }
-            rest = bytes;
-            continue;
         };
-        rest = bytes.split_off(end);
-        let len = bytes.len() as u64;
-        if blocks.send(Block { number, start, bytes }).is_err() {
+        rest.clear();
+        rest.extend_from_slice(&bytes[len..filled]);
+        // The lines before an error count.
+        if blocks.send(Block { number, start, bytes, len }).is_err() {
             return Ok(0);
         }
-        // The lines before an error count.
-        read?;
+        if ended? {
+            return Ok(rest.len() as u64);
+        }
         number += 1;
-        start += len;
+        start += len as u64;
     }
+    Ok(0)
+}
+
+/// Reads until the memory is full, or says that the input has ended.
+fn fill(input: &mut impl Read, bytes: &mut [u8], filled: &mut usize) -> io::Result<bool> {
+    while *filled < bytes.len() {
+        match input.read(&mut bytes[*filled..]) {
+            Ok(0) => return Ok(true),
+            Ok(read) => *filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Gives the fold each line in the order of the input.
 fn fold_in_order<T, B>(
     done: &Receiver<Digested<T>>,
+    give_back: &SyncSender<Vec<u8>>,
     fold: &mut impl FnMut(Line<T>) -> ControlFlow<B>,
 ) -> ControlFlow<B, Scanned> {
+    // No more than there are blocks.
     let mut early = BTreeMap::new();
     let mut expected = 0;
     let mut scanned = Scanned::default();
     while let Ok(block) = done.recv() {
-        early.insert(block.number, block.lines);
-        while let Some(lines) = early.remove(&expected) {
+        early.insert(block.number, block);
+        while let Some(Digested { lines, bytes, .. }) = early.remove(&expected) {
             expected += 1;
             for line in lines {
                 scanned.lines += 1;
                 scanned.bytes += line.len;
                 fold(Line { number: scanned.lines, ..line })?;
             }
+            // A reader that is done needs none.
+            drop(give_back.send(bytes));
         }
     }
     ControlFlow::Continue(scanned)
@@ -237,6 +270,47 @@ mod tests {
     fn nothing_at_all_is_fine() {
         assert_eq!(collect(b"").1, Scanned::default());
         assert_eq!(collect(b"torn").1, Scanned { torn: 4, ..Scanned::default() });
+    }
+
+    /// Gives its bytes in small pieces, notes how many were taken, and ends with an error.
+    struct Failing<'a> {
+        bytes: &'a [u8],
+        taken: &'a std::sync::atomic::AtomicUsize,
+    }
+
+    impl Read for Failing<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let len = out.len().min(self.bytes.len()).min(70_001);
+            if len == 0 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            out[..len].copy_from_slice(&self.bytes[..len]);
+            self.bytes = &self.bytes[len..];
+            self.taken.fetch_add(len, std::sync::atomic::Ordering::AcqRel);
+            Ok(len)
+        }
+    }
+
+    #[test]
+    fn every_whole_line_before_an_error_is_seen_and_little_is_read_ahead_of_the_fold() {
+        let input = "a line of some length\n".repeat(1_000_000);
+        let taken = std::sync::atomic::AtomicUsize::new(0);
+        let (mut seen, mut folded, mut most) = (0, 0, 0);
+        let ended = scan(
+            Failing { bytes: input.as_bytes(), taken: &taken },
+            None,
+            |_| (),
+            |line| {
+                seen += 1;
+                folded += usize::try_from(line.len).expect("small");
+                most = most.max(taken.load(std::sync::atomic::Ordering::Acquire) - folded);
+                ControlFlow::<()>::Continue(())
+            },
+        );
+        assert_eq!(ended.expect_err("an error").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(seen, 1_000_000);
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        assert!(most <= (workers * BLOCKS_EACH + 1) * BLOCK_BYTES, "{most} bytes ahead");
     }
 
     #[test]
