@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pubsub_kafka::kafka::{Commit, Consumer, ConsumerOptions, Event, Position};
 
-use crate::support::{World, wait_for};
+use crate::support::{World, wait_for, wait_until};
 
 fn consumer(world: &World) -> Consumer {
     let options = ConsumerOptions {
@@ -71,6 +71,62 @@ fn a_commit_tells_of_each_partition_whether_it_is_stored() {
     let report = consumer.commit_sync(&[commit(at(0), 3)], timeout).expect("an answer");
     assert_eq!((report.offsets, report.error), (vec![(at(0), 3)], None));
     assert!(consumer.close(timeout));
+}
+
+/// How often the client looks at the topic; by default every five minutes.
+const ATTENTIVE: [&str; 2] = ["-X", "topic.metadata.refresh.interval.ms=300"];
+
+#[test]
+fn partitions_that_are_added_while_the_tracker_runs_are_read_from_their_start() {
+    let Some(mut world) = World::real("grown", 1) else { return };
+    world.send_orders(5);
+    let mut tracker = world.tracker("tracker", &ATTENTIVE);
+    tracker.wait_lines(5);
+    world.grow(3);
+    // Before the tracker knows of them.
+    world.partitions = 3;
+    world.send_orders(9);
+    tracker.wait_lines(14);
+    wait_until("everything is committed", 45, || world.committed() == [8, 3, 3]);
+    tracker.stop();
+    let audit = world.audit("tracker");
+    let outcomes: Vec<_> = audit.by_offset().into_keys().collect();
+    let expected: Vec<(i32, i64)> =
+        (0..8).map(|at| (0, at)).chain((0..3).map(|at| (1, at))).chain((0..3).map(|at| (2, at))).collect();
+    assert_eq!(outcomes, expected);
+}
+
+#[test]
+fn a_topic_that_was_created_again_is_refused_where_the_offsets_fit() {
+    let Some(world) = World::real("recreated", 1) else { return };
+    world.send_orders(5);
+    world.track_to_end("tracker", &[]);
+    let log = std::fs::read(world.path("tracker.events")).expect("the log");
+    world.delete(&world.topic);
+    world.create(&world.topic, 1, &[]);
+    world.send_orders(9);
+    // Kafka forgets a group's offsets with the topic; a restored backup does not.
+    world.commit(0, 5, "");
+    let mut tracker = world.tracker("tracker", &["--exit-at-end"]);
+    assert_eq!(tracker.ended_within(Duration::from_secs(60)), 6, "{}", tracker.stderr());
+    assert!(tracker.stderr().contains("was deleted and created again"), "{}", tracker.stderr());
+    assert_eq!(std::fs::read(world.path("tracker.events")).expect("the log"), log, "it wrote something");
+    assert_eq!(world.committed(), [5]);
+}
+
+#[test]
+fn a_topic_that_is_created_again_while_the_tracker_runs_is_refused() {
+    let Some(world) = World::real("recreated-running", 1) else { return };
+    world.send_orders(5);
+    let mut tracker = world.tracker("tracker", &ATTENTIVE);
+    tracker.wait_lines(5);
+    world.delete(&world.topic);
+    wait_until("it has noticed", 60, || tracker.said("gave back") + tracker.said("lost partitions") > 0);
+    world.create(&world.topic, 1, &[]);
+    world.send_orders(9);
+    assert_eq!(tracker.ended_within(Duration::from_secs(60)), 6, "{}", tracker.stderr());
+    assert!(tracker.stderr().contains("was deleted and created again"), "{}", tracker.stderr());
+    assert_eq!(world.audit("tracker").by_offset().len(), 5);
 }
 
 fn commit(at: pubsub_kafka::record::TopicPartition, offset: i64) -> Commit {

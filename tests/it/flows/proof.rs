@@ -309,9 +309,8 @@ fn aborted_transactions_and_markers_are_no_loss() {
 fn what_compaction_removed_is_no_loss() {
     let Some(mut world) = World::real("proof-compaction", 1) else { return };
     world.topic = format!("{}-compacted", world.topic);
-    let compacted =
-        [("cleanup.policy", "compact"), ("segment.ms", "50"), ("min.cleanable.dirty.ratio", "0.01")];
-    world.create(&world.topic, 1, &compacted);
+    let eager = [("segment.ms", "50"), ("min.cleanable.dirty.ratio", "0.01")];
+    world.create(&world.topic, 1, &eager);
     let send = |number: i64| {
         let value = bytes(&order(&format!("o-{number}")));
         world.send(vec![world.record(0, Some(b"same key"), Some(&value))]);
@@ -319,6 +318,8 @@ fn what_compaction_removed_is_no_loss() {
     (0..5).for_each(send);
     world.track_to_end("tracker", &[]);
     assert_eq!(assert_proven(&world, &["tracker.events"]).total("records"), 5);
+    // Not before they were all seen.
+    world.alter(&world.topic, "cleanup.policy", "compact");
     let mut number = 5;
     wait_for("the compaction", 90, || {
         // A record in a later segment lets the cleaner have the earlier ones.

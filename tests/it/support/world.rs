@@ -114,6 +114,16 @@ impl World {
         wait_for("the topic is gone", 20, || admin.topic(topic).ok().filter(Option::is_none));
     }
 
+    /// Gives the source topic so many partitions.
+    pub fn grow(&self, partitions: usize) {
+        let more = rdkafka::admin::NewPartitions::new(&self.topic, partitions);
+        let answers = self.runtime.block_on(self.admin().create_partitions([&more], &AdminOptions::new()));
+        for answer in answers.expect("an answer") {
+            answer.expect("the partitions are created");
+        }
+        wait_for("the new partitions", 20, || (self.ends().len() == partitions).then_some(()));
+    }
+
     pub fn alter(&self, topic: &str, key: &str, value: &str) {
         let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
         let answers = self.runtime.block_on(self.admin().alter_configs([&change], &AdminOptions::new()));
