@@ -6,6 +6,7 @@
 # It owns $KAFKA_HOME_DIR and nothing else, and ends only processes that it
 # started itself. `kafka.sh help` says how to use it.
 set -euo pipefail
+umask 077 # records, and KAFKA_EXTRA_PROPERTIES may hold passwords
 
 KAFKA_VERSION=4.3.1
 SCALA_VERSION=2.13

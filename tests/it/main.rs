@@ -24,6 +24,7 @@ mod flows {
     mod many_orders;
     mod memory;
     mod metrics;
+    mod modes;
     mod other_client;
     mod positions;
     #[cfg(feature = "audit")]
