@@ -15,6 +15,8 @@ mod flows {
     #[cfg(feature = "dlq")]
     mod dlq_read;
     #[cfg(feature = "dlq")]
+    mod dlq_read_spring;
+    #[cfg(feature = "dlq")]
     mod dlq_read_transfer;
     mod full_disk;
     mod group;
