@@ -12,7 +12,8 @@ use super::filter::Filter;
 use super::json::Key;
 use super::letter::{Dialect, Letter};
 use super::scan::scan;
-use super::status::{State, Statuses};
+use super::states::States;
+use super::status::State;
 use crate::config::KafkaSettings;
 use crate::failure::Category;
 use crate::kafka::{KafkaError, Reader};
@@ -156,7 +157,7 @@ struct Rows<'a> {
     filter: &'a Filter,
     json: bool,
     out: &'a mut dyn Write,
-    statuses: Statuses,
+    statuses: States,
     seen: HashSet<Uuid>,
     listed: Listed,
 }
@@ -169,7 +170,7 @@ impl<'a> Rows<'a> {
         json: bool,
         out: &'a mut dyn Write,
     ) -> Result<Self, ReadError> {
-        let statuses = Statuses::read(settings, topic)?;
+        let statuses = States::read(settings, topic)?;
         if !json {
             writeln!(
                 out,

@@ -58,6 +58,8 @@ mod shape;
 mod show;
 mod sink;
 #[cfg(feature = "dlq")]
+mod states;
+#[cfg(feature = "dlq")]
 mod stats;
 #[cfg(feature = "dlq")]
 mod status;

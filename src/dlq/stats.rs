@@ -15,7 +15,8 @@ use super::letter::{Dialect, Letter};
 use super::list::ReadError;
 use super::scan::scan;
 use super::shape::shape;
-use super::status::{State, Statuses};
+use super::states::States;
+use super::status::State;
 use crate::config::KafkaSettings;
 use crate::failure::Category;
 use crate::kafka::Reader;
@@ -151,7 +152,7 @@ pub fn stats(
 ) -> Result<Stats, ReadError> {
     let reader = Reader::open(settings, topic)?;
     let offsets = reader.offsets();
-    let statuses = Statuses::read(settings, topic)?;
+    let statuses = States::read(settings, topic)?;
     let an_hour_ago = Timestamp::now().saturating_sub(SignedDuration::from_hours(1)).unwrap_or_default();
     let mut tally = Tally { an_hour_ago, ..Tally::default() };
     let mut read = 0;

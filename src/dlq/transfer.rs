@@ -12,7 +12,7 @@ use super::json::HeaderField;
 use super::letter::Letter;
 use super::list::ReadError;
 use super::scan::scan;
-use super::status::Statuses;
+use super::states::States;
 use crate::config::KafkaSettings;
 use crate::kafka::{Outgoing, Reader};
 use crate::models::{BytesField, BytesFieldError, to_safe_vec};
@@ -100,7 +100,7 @@ pub fn export(
     let reader = Reader::open(settings, topic)?;
     let offsets = reader.offsets();
     // Without a filter nothing has to be understood.
-    let statuses = if filter.is_empty() { Statuses::default() } else { Statuses::read(settings, topic)? };
+    let statuses = if filter.is_empty() { States::default() } else { States::read(settings, topic)? };
     let make = |record: Record| {
         let chosen = filter.is_empty() || {
             let letter = Letter::read(&record);
