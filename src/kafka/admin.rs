@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::{LoggingContext, client_config};
+use super::native::TopicId;
 use super::{KafkaError, native};
 use crate::config::KafkaSettings;
 
@@ -15,6 +16,9 @@ use crate::config::KafkaSettings;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long to wait before a topic without a leader is asked for again.
 const LEADER_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long it may take until every broker has heard of a new topic.
+const NEWS: Duration = Duration::from_secs(10);
 
 /// What is known of an existing topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,8 +130,15 @@ impl Admin {
 
     /// The id that the topic got when it was created; `None` where the broker does not tell.
     pub fn topic_id(&self, name: &str) -> Option<String> {
-        let broker = self.any_broker(name).ok()??;
-        native::topic_id(self.metadata.client().native_ptr(), broker, name, self.timeout)
+        let begun = Instant::now();
+        loop {
+            let broker = self.any_broker(name).ok()??;
+            match native::topic_id(self.metadata.client().native_ptr(), broker, name, self.timeout) {
+                TopicId::Told(id) => return Some(id),
+                TopicId::NotYet if begun.elapsed() < NEWS => std::thread::sleep(LEADER_PAUSE),
+                TopicId::Untold | TopicId::NotYet => return None,
+            }
+        }
     }
 
     /// A topic's settings, by Kafka's names.
@@ -174,11 +185,26 @@ impl Admin {
                 Err((topic, code)) => return Err(KafkaError::CreateTopic { topic, code }),
             }
         }
+        self.existing(&spec.name).map(drop)
+    }
+
+    /// A topic that is known to exist: a broker that has not heard of it yet is asked again.
+    ///
+    /// # Errors
+    /// [`KafkaError::UnknownTopic`] when it is not there after a while, and those of [`Admin::topic`].
+    pub fn existing(&self, name: &str) -> Result<TopicInfo, KafkaError> {
         let begun = Instant::now();
-        while self.topic(&spec.name)?.is_none() && begun.elapsed() < self.timeout {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        loop {
+            match self.topic(name)? {
+                Some(found) => return Ok(found),
+                None if begun.elapsed() < NEWS => std::thread::sleep(LEADER_PAUSE),
+                None => return Err(self.missing(name)),
+            }
         }
-        Ok(())
+    }
+
+    fn missing(&self, name: &str) -> KafkaError {
+        KafkaError::UnknownTopic { topic: name.to_owned(), bootstrap_servers: self.bootstrap_servers.clone() }
     }
 
     /// The topic as it is; where it is missing it is created from `spec`, if `allowed`.
@@ -189,16 +215,13 @@ impl Admin {
         if let Some(found) = self.topic(&spec.name)? {
             return Ok(found);
         }
-        let missing = || KafkaError::UnknownTopic {
-            topic: spec.name.clone(),
-            bootstrap_servers: self.bootstrap_servers.clone(),
-        };
         if !allowed {
-            return Err(missing());
+            return Err(self.missing(&spec.name));
         }
         self.create(spec).await?;
         tracing::info!(topic = spec.name, partitions = spec.partitions, "created the topic {}", spec.name);
-        self.topic(&spec.name)?.ok_or_else(missing)
+        // The next broker that is asked may not have heard of it.
+        self.existing(&spec.name)
     }
 
     /// The first and the end offset of a partition (the end is the last stable offset).

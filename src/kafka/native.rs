@@ -321,15 +321,18 @@ pub(super) fn metadata_of(list: &TopicPartitionList) -> Vec<String> {
     }
 }
 
-/// The id that a topic got when it was created: another topic of the same name has another one. `None` where the broker
-/// does not tell.
-pub(super) fn topic_id(
-    client: *mut sys::rd_kafka_t,
-    broker: i32,
-    topic: &str,
-    timeout: Duration,
-) -> Option<String> {
-    let name = CString::new(topic).ok()?;
+/// What a broker says of a topic's id.
+pub(super) enum TopicId {
+    Told(String),
+    /// It cannot tell.
+    Untold,
+    /// It has not heard of the topic yet, or does not answer.
+    NotYet,
+}
+
+/// The id that a topic got when it was created: another topic of the same name has another one.
+pub(super) fn topic_id(client: *mut sys::rd_kafka_t, broker: i32, topic: &str, timeout: Duration) -> TopicId {
+    let Ok(name) = CString::new(topic) else { return TopicId::Untold };
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client is live; the queue, the options and the collection are ours and destroyed below, after the
     // last use of what came from them; the id is copied out of the event before it is destroyed.
@@ -347,7 +350,7 @@ pub(super) fn topic_id(
         let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         sys::rd_kafka_DescribeTopics(client, topics, options, queue);
         let event = sys::rd_kafka_queue_poll(queue, timeout_ms);
-        let found = if event.is_null() { None } else { described_id(&Event(event)) };
+        let found = if event.is_null() { TopicId::NotYet } else { described_id(&Event(event)) };
         sys::rd_kafka_TopicCollection_destroy(topics);
         sys::rd_kafka_AdminOptions_destroy(options);
         sys::rd_kafka_queue_destroy(queue);
@@ -357,31 +360,38 @@ pub(super) fn topic_id(
 
 /// # Safety
 /// `event` is live.
-unsafe fn described_id(event: &Event) -> Option<String> {
+unsafe fn described_id(event: &Event) -> TopicId {
     // SAFETY: live event; the descriptions belong to it, and an event of another type gives a null result.
     unsafe {
         let result = sys::rd_kafka_event_DescribeTopics_result(event.0);
-        if result.is_null()
-            || sys::rd_kafka_event_error(event.0) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-        {
-            return None;
+        if result.is_null() {
+            return TopicId::Untold;
         }
+        let mut code = sys::rd_kafka_event_error(event.0).into();
         let mut count = 0;
         let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-        if count == 0 || topics.is_null() {
-            return None;
+        let told = count > 0 && !topics.is_null();
+        if told && code == RDKafkaErrorCode::NoError {
+            let error = sys::rd_kafka_TopicDescription_error(*topics);
+            if !error.is_null() {
+                code = sys::rd_kafka_error_code(error).into();
+            }
         }
-        let error = sys::rd_kafka_TopicDescription_error(*topics);
-        if !error.is_null()
-            && sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-        {
-            return None;
+        match code {
+            RDKafkaErrorCode::NoError if told => {}
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::BrokerTransportFailure => return TopicId::NotYet,
+            _ => return TopicId::Untold,
         }
         let id = sys::rd_kafka_TopicDescription_topic_id(*topics);
         if id.is_null() {
-            return None;
+            return TopicId::Untold;
         }
+        let id = text(sys::rd_kafka_Uuid_base64str(id)).into_owned();
         // All zeros, in base64: the broker is older than topic ids.
-        Some(text(sys::rd_kafka_Uuid_base64str(id)).into_owned()).filter(|id| id.chars().any(|c| c != 'A'))
+        if id.chars().any(|c| c != 'A') { TopicId::Told(id) } else { TopicId::Untold }
     }
 }

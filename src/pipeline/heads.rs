@@ -2,7 +2,7 @@
 //! rolled back is noticed by the next start. A publish that fails is said and never waited for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -12,6 +12,11 @@ use crate::audit::{HEADS_TOPIC, Head, Identity, Journal, Place, hex};
 use crate::config::KafkaSettings;
 use crate::kafka::{Admin, KafkaError, Outgoing, Producer, ProducerOptions, Reader, TopicSpec};
 use crate::models::to_safe_vec;
+
+/// How long it may take until every broker has heard of the topic, when it is new.
+const NEWS: Duration = Duration::from_secs(10);
+/// How long to wait before it is asked for again.
+const NEWS_PAUSE: Duration = Duration::from_millis(50);
 
 /// Publishes the heads of one journal.
 pub(super) struct Heads {
@@ -81,6 +86,17 @@ pub(super) async fn ensure_topic(admin: &Admin, replication: i32, allowed: bool)
     }
 }
 
+/// The topic is there; a broker that has not heard of it yet is asked again.
+fn open(settings: &KafkaSettings) -> Result<Reader, KafkaError> {
+    let begun = Instant::now();
+    loop {
+        match Reader::open(settings, HEADS_TOPIC) {
+            Err(KafkaError::UnknownTopic { .. }) if begun.elapsed() < NEWS => std::thread::sleep(NEWS_PAUSE),
+            opened => return opened,
+        }
+    }
+}
+
 /// The last head that was published of a journal.
 ///
 /// # Errors
@@ -91,7 +107,7 @@ pub(super) fn last_published(
 ) -> Result<Option<Head>, PipelineError> {
     let wanted = Head::key(&identity.consumer_group, identity.file_id);
     let mut last: Option<Head> = None;
-    let mut reader = Reader::open(settings, HEADS_TOPIC)?;
+    let mut reader = open(settings)?;
     while let Some(record) = reader.read()? {
         if record.key.as_deref() == Some(wanted.as_bytes()) {
             last = serde_json::from_slice(record.payload()).ok().or(last);
