@@ -17,6 +17,7 @@
 //! * `kafka`: the only room that names the Kafka client's types.
 //! * `metrics`: figures for Prometheus and the address where they are served; knows no role.
 //! * `producer`, `monitor`: the other roles.
+//! * `failpoint`: where tests let the tracker die; nothing without the feature `failpoints`.
 
 #![cfg_attr(
     test,
@@ -40,6 +41,8 @@ pub mod audit;
 pub mod cli;
 #[cfg(feature = "handler")]
 pub mod dlq;
+#[cfg(any(feature = "tracker", feature = "audit"))]
+mod failpoint;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "metrics")]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::lock::Lock;
 use super::{AuditError, segments};
+use crate::failpoint;
 
 /// The open live file.
 #[derive(Debug)]
@@ -81,8 +82,16 @@ impl AuditFile {
                 Err(error) => return Err(self.cut_back(error)),
             }
         }
-        self.file.sync_data().map_err(WriteFailure::Sync)?;
+        self.sync().map_err(WriteFailure::Sync)?;
         self.durable_len += buffers.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        failpoint::reached("after-append");
+        failpoint::lose_unsynced(&self.file, self.durable_len)?;
+        self.file.sync_data()?;
+        failpoint::reached("after-fdatasync");
         Ok(())
     }
 
@@ -123,8 +132,10 @@ impl AuditFile {
         if segments::sealed(&self.path, segment).map_err(io)?.is_some() {
             return Err(io(io::ErrorKind::AlreadyExists.into()));
         }
+        failpoint::reached("after-seal");
         std::fs::rename(&self.path, &sealed).map_err(io)?;
         sync_folder(&self.path).map_err(io)?;
+        failpoint::reached("after-rename");
         (self.file, self.durable_len) = open_live(&self.path)?;
         Ok(sealed)
     }

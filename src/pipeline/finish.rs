@@ -14,6 +14,7 @@ use super::judge::Ended;
 use super::stats::Stats;
 use crate::audit::{AuditWriter, Judged, Lines, Scope, Verdict};
 use crate::dlq::{Buried, Exhausted, Handler, KafkaSink};
+use crate::failpoint;
 use crate::failure::chain_of;
 use crate::record::Record;
 
@@ -119,7 +120,10 @@ impl Finisher {
         let mut noticed: Option<Instant> = None;
         loop {
             match self.handler.bury(record, exhausted).await {
-                Ok(buried) => return buried,
+                Ok(buried) => {
+                    failpoint::reached("after-publish");
+                    return buried;
+                }
                 Err(error) => {
                     if noticed.is_none_or(|at| at.elapsed() >= SINK_NOTICE) {
                         noticed = Some(Instant::now());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::closing::LAST_COMMIT;
 use super::{COORDINATOR_TIMEOUT, Tracker};
+use crate::failpoint;
 use crate::failure::chain_of;
 use crate::kafka::{Commit, CommitReport};
 use crate::pipeline::intake::Part;
@@ -48,6 +49,7 @@ impl Tracker<'_> {
             return;
         }
         self.commits.last = now;
+        failpoint::reached("before-commit");
         match self.consumer.commit_async(&offsets) {
             Ok(()) => self.commits.unanswered = true,
             Err(error) => tracing::warn!(error = chain_of(&error), "offsets not committed, trying again"),
@@ -92,6 +94,7 @@ impl Tracker<'_> {
         if offsets.is_empty() {
             return;
         }
+        failpoint::reached("before-commit");
         let timeout = self.over_at.map_or(LAST_COMMIT.most, |over_at| LAST_COMMIT.of(over_at));
         let error = match self.consumer.commit_sync(&offsets, timeout) {
             Ok(report) => {
