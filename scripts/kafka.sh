@@ -36,7 +36,8 @@ Environment:
   KAFKA_CONTROLLER_PORT    first controller's port (KAFKA_PORT + 1000)
   KAFKA_HOME_DIR           data, logs and pid files (run/kafka in the repository);
                            one folder is one cluster
-  KAFKA_EXTRA_PROPERTIES   a file that is appended to server.properties
+  KAFKA_EXTRA_PROPERTIES   a file that is appended to server.properties; where
+                           FILE.N exists, it follows for broker N
   KAFKA_JVM_OPTS           more options for the brokers' JVM
   KAFKA_START_TIMEOUT      seconds to wait for an answer (60)
   KAFKA_STOP_TIMEOUT       seconds before a broker is killed (20)
@@ -348,6 +349,7 @@ PROPERTIES
   if [[ -n ${KAFKA_EXTRA_PROPERTIES:-} ]]; then
     printf '\n# From %s (a later line wins):\n' "$KAFKA_EXTRA_PROPERTIES"
     cat "$KAFKA_EXTRA_PROPERTIES"
+    if [[ -f $KAFKA_EXTRA_PROPERTIES.$1 ]]; then cat "$KAFKA_EXTRA_PROPERTIES.$1"; fi
   fi
 }
 
