@@ -18,6 +18,9 @@ mod flows {
     mod dlq_read_spring;
     #[cfg(feature = "dlq")]
     mod dlq_read_transfer;
+    #[cfg(feature = "failpoints")]
+    mod failpoints;
+    mod faults;
     mod full_disk;
     mod group;
     mod guard;

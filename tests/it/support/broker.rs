@@ -41,6 +41,20 @@ pub fn real() -> Result<&'static str, &'static str> {
     shared.as_deref().map_err(String::as_str)
 }
 
+/// Whether a Kafka of one's own can be started; `Err` says why not.
+pub fn has_java() -> Result<(), String> {
+    let java =
+        std::env::var("JAVA_HOME").map_or_else(|_| "java".to_owned(), |home| format!("{home}/bin/java"));
+    if std::env::var("TEST_KAFKA").is_ok_and(|value| value == "embedded") || !runs(&java, "-version") {
+        return Err("it needs the real Kafka, and there is no Java".to_owned());
+    }
+    Ok(())
+}
+
+fn runs(name: &str, argument: &str) -> bool {
+    Command::new(name).arg(argument).output().is_ok_and(|output| output.status.success())
+}
+
 /// A Kafka of the test's own.
 pub struct OwnKafka {
     pub servers: String,
@@ -58,14 +72,7 @@ impl OwnKafka {
 
     /// Starts one with further properties: a file that `more` writes, knowing the broker's port and its controller's.
     pub fn start_with(more: impl Fn(u16, u16) -> Option<PathBuf>) -> Result<Self, String> {
-        let runs = |name: &str, argument: &str| {
-            Command::new(name).arg(argument).output().is_ok_and(|output| output.status.success())
-        };
-        let java =
-            std::env::var("JAVA_HOME").map_or_else(|_| "java".to_owned(), |home| format!("{home}/bin/java"));
-        if !runs(&java, "-version") {
-            return Err("it needs the real Kafka, and there is no Java".to_owned());
-        }
+        has_java()?;
         let folder = tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let home = folder.expect("a folder for Kafka").keep();
         // From here on its drop stops and removes whatever there is by then.

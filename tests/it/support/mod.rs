@@ -3,9 +3,11 @@
 
 mod audit;
 mod broker;
+mod cluster;
 pub mod http;
 pub mod orders;
 mod process;
+mod proxy;
 mod python;
 #[cfg(all(feature = "tls", feature = "dlq", feature = "audit"))]
 pub mod secure;
@@ -16,9 +18,11 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use audit::{Audit, counts, rechain};
-pub use broker::{OwnKafka, not_run};
+pub use broker::{OwnKafka, has_java, not_run};
+pub use cluster::Cluster;
 pub use orders::{bytes, order};
 pub use process::{Running, program};
+pub use proxy::{Mode, Proxy};
 pub use python::{python, run_script};
 pub use target::{Answer, Target};
 pub use topics::{Raw, Reader};

@@ -72,6 +72,11 @@ impl World {
         world
     }
 
+    /// On this Kafka, without any topic yet.
+    pub fn unmade(servers: &str, flow: &str, partitions: i32) -> Self {
+        Self::named(servers, flow, partitions)
+    }
+
     fn named(servers: &str, flow: &str, partitions: i32) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let now = jiff::Timestamp::now().as_microsecond();
@@ -98,9 +103,14 @@ impl World {
     // Topics
 
     pub fn create(&self, topic: &str, partitions: i32, config: &[(&str, &str)]) {
+        self.create_with(topic, partitions, 1, config);
+    }
+
+    /// The same with a number of replicas.
+    pub fn create_with(&self, topic: &str, partitions: i32, replication: i32, config: &[(&str, &str)]) {
         let admin = Admin::new(&self.settings()).expect("an admin client");
         let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let spec = TopicSpec { name: topic.to_owned(), partitions, replication: 1, config };
+        let spec = TopicSpec { name: topic.to_owned(), partitions, replication, config };
         self.runtime.block_on(admin.create(&spec)).expect("the topic is created");
     }
 
