@@ -80,6 +80,21 @@ impl Admin {
         self
     }
 
+    #[cfg(feature = "dlq")]
+    pub(super) fn client(&self) -> &AdminClient<LoggingContext> {
+        &self.admin
+    }
+
+    #[cfg(feature = "dlq")]
+    pub(super) fn consumer(&self) -> &BaseConsumer<LoggingContext> {
+        &self.metadata
+    }
+
+    #[cfg(feature = "dlq")]
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// What is known of a topic; `None` when it does not exist.
     ///
     /// # Errors

@@ -8,9 +8,13 @@ mod consumer;
 pub mod embedded;
 mod error;
 mod native;
+#[cfg(feature = "dlq")]
+mod offsets;
 mod producer;
 mod reader;
 mod refusal;
+#[cfg(feature = "dlq")]
+mod transactional;
 
 pub use admin::{Admin, TopicInfo, TopicSpec};
 pub use client::wait_until_reachable;
@@ -19,3 +23,5 @@ pub use error::KafkaError;
 pub use producer::{Delivered, Delivery, Outgoing, Producer, ProducerOptions, SendError};
 pub use reader::{Reader, committed_offsets};
 pub use refusal::{Reason, Refusal};
+#[cfg(feature = "dlq")]
+pub use transactional::{Fault, Report, TransactionError, TransactionalProducer};

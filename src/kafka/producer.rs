@@ -68,7 +68,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    fn from_client(error: ClientError) -> Self {
+    pub(super) fn from_client(error: ClientError) -> Self {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::QueueFull) => Self::QueueFull,
             Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
@@ -147,6 +147,14 @@ impl ProducerContext for DeliveryContext {
     }
 }
 
+/// Headers as the client takes them; `None` for none.
+pub(super) fn client_headers(headers: &[Header]) -> Option<OwnedHeaders> {
+    let add = |out: OwnedHeaders, Header { name, value }: &Header| {
+        out.insert(ClientHeader { key: name, value: value.as_deref() })
+    };
+    (!headers.is_empty()).then(|| headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), add))
+}
+
 /// An idempotent producer that waits for all in-sync replicas.
 pub struct Producer {
     inner: ThreadedProducer<DeliveryContext>,
@@ -200,13 +208,7 @@ impl Producer {
         out.key = record.key.as_deref();
         out.payload = record.value.as_deref();
         out.timestamp = record.timestamp_ms;
-        if !record.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            for Header { name, value } in &record.headers {
-                headers = headers.insert(ClientHeader { key: name, value: value.as_deref() });
-            }
-            out.headers = Some(headers);
-        }
+        out.headers = client_headers(&record.headers);
         match self.inner.send(out) {
             Ok(()) => Ok(Delivery(delivery)),
             Err((error, _)) => Err(SendError::from_client(error)),
