@@ -35,7 +35,7 @@ pub mod models;
 #[cfg(feature = "kafka")]
 pub mod record;
 
-#[cfg(any(feature = "tracker", feature = "audit"))]
+#[cfg(any(feature = "tracker", feature = "audit", feature = "dlq"))]
 pub mod audit;
 #[cfg(feature = "cli")]
 pub mod cli;

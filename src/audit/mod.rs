@@ -2,7 +2,7 @@
 //! no outcome; only `prove` asks Kafka anything.
 
 mod buffers;
-#[cfg(feature = "audit")]
+#[cfg(any(feature = "audit", feature = "dlq"))]
 pub mod cat;
 mod chain;
 mod control;

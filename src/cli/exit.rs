@@ -81,6 +81,10 @@ pub enum RunError {
     #[cfg(feature = "audit")]
     #[error(transparent)]
     Cat(#[from] crate::audit::cat::CatError),
+    /// Dead letters could not be replayed, or settled.
+    #[cfg(feature = "dlq")]
+    #[error(transparent)]
+    Replay(#[from] crate::dlq::replay::ReplayError),
     /// Nobody said yes.
     #[error("not confirmed: {what}")]
     Unconfirmed {
@@ -141,6 +145,8 @@ impl RunError {
             Self::Cat(crate::audit::cat::CatError::File(error)) => verify_exit(error),
             #[cfg(feature = "audit")]
             Self::Cat(crate::audit::cat::CatError::Write(source)) => output_exit(source),
+            #[cfg(feature = "dlq")]
+            Self::Replay(error) => replay_exit(error),
             Self::Unconfirmed { .. } => Exit::Unconfirmed,
             Self::NotBuilt { .. } => Exit::Failure,
             Self::Io { source, .. } => output_exit(source),
@@ -203,6 +209,24 @@ fn rotate_exit(error: &crate::audit::RotateError) -> Exit {
         RotateError::NoLog { .. } => Exit::Usage,
         RotateError::Audit(error) => audit_exit(error),
         RotateError::NoAnswer { .. } => Exit::Failure,
+    }
+}
+
+#[cfg(feature = "dlq")]
+fn replay_exit(error: &crate::dlq::replay::ReplayError) -> Exit {
+    use crate::dlq::replay::ReplayError;
+    match error {
+        ReplayError::Kafka(error) => kafka_exit(error),
+        ReplayError::NoPlan { .. } | ReplayError::Edit(_) | ReplayError::Target(_) => Exit::Usage,
+        ReplayError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Usage,
+        ReplayError::File { .. }
+        | ReplayError::Transaction { .. }
+        | ReplayError::AuditLog(_)
+        | ReplayError::NoSuchLetter { .. }
+        | ReplayError::Status { .. }
+        | ReplayError::Stuck
+        | ReplayError::Thread
+        | ReplayError::Json(_) => Exit::Failure,
     }
 }
 

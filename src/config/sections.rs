@@ -136,6 +136,9 @@ section! {
         /// The dead letter topic
         #[arg(long, value_name = "TOPIC", env = "PUBSUB_KAFKA_DLQ_TOPIC", hide_env_values = true, global = true)]
         pub topic: TopicName,
+        /// The only topics that dead letters may be replayed to, separated by commas; without it any that a plan names
+        #[arg(long, value_name = "TOPIC", env = "PUBSUB_KAFKA_REPLAY_TARGETS", hide_env_values = true, value_delimiter = ',', global = true)]
+        pub replay_targets: Vec<TopicName>,
     }
 }
 

@@ -33,6 +33,8 @@ pub mod headers {
     pub const REPLAY_COUNT: &str = "dlq.replay-count";
     /// The record's timestamp before its replay.
     pub const ORIGINAL_TIMESTAMP: &str = "dlq.original-timestamp";
+    /// The hash of the payload that failed, where a replay carries another one.
+    pub const EDITED_FROM: &str = "dlq.edited-from";
     /// What all of ours begin with.
     pub const PREFIX: &str = "dlq.";
     /// What all of Spring Kafka's begin with.

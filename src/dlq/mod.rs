@@ -51,6 +51,8 @@ mod list;
 #[cfg(feature = "dlq")]
 mod pretty;
 #[cfg(feature = "dlq")]
+pub mod replay;
+#[cfg(feature = "dlq")]
 mod scan;
 #[cfg(feature = "dlq")]
 mod shape;
@@ -63,6 +65,8 @@ mod states;
 mod stats;
 #[cfg(feature = "dlq")]
 mod status;
+#[cfg(feature = "dlq")]
+mod status_writer;
 #[cfg(feature = "dlq")]
 mod transfer;
 #[cfg(feature = "dlq")]
@@ -94,6 +98,8 @@ pub use sink::{MemorySink, Receipt, Sink, SinkError};
 pub use stats::{Count, ErrorCount, HourCount, OriginCount, Replays, Stats, stats};
 #[cfg(feature = "dlq")]
 pub use status::{Edited, ReplayedTo, State, Status, Statuses, status_topic};
+#[cfg(feature = "dlq")]
+pub use status_writer::{StatusWriter, who};
 #[cfg(feature = "dlq")]
 pub use transfer::{LineError, Malformed, export};
 #[cfg(feature = "dlq")]

@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::{LoggingContext, client_config};
-use super::native::TopicId;
+use super::native::Described;
 use super::{KafkaError, native};
 use crate::config::KafkaSettings;
 
@@ -149,11 +149,18 @@ impl Admin {
         loop {
             let broker = self.any_broker(name).ok()??;
             match native::topic_id(self.metadata.client().native_ptr(), broker, name, self.timeout) {
-                TopicId::Told(id) => return Some(id),
-                TopicId::NotYet if begun.elapsed() < NEWS => std::thread::sleep(LEADER_PAUSE),
-                TopicId::Untold | TopicId::NotYet => return None,
+                Described::Told(id) => return Some(id),
+                Described::NotYet if begun.elapsed() < NEWS => std::thread::sleep(LEADER_PAUSE),
+                Described::Untold | Described::NotYet => return None,
             }
         }
+    }
+
+    /// Whether we may write to a topic; `None` where the broker does not tell.
+    #[cfg(feature = "dlq")]
+    pub fn may_write(&self, name: &str) -> Option<bool> {
+        let broker = self.any_broker(name).ok()??;
+        native::may_write(self.metadata.client().native_ptr(), broker, name, self.timeout)
     }
 
     /// A topic's settings, by Kafka's names.

@@ -13,6 +13,10 @@ use super::KafkaError;
 use super::refusal::{Listener, Refusal, heard, is_host_name_alone};
 use crate::config::KafkaSettings;
 
+/// How long the first answer may take, and at most, each try having twice the time of the one before: where there are
+/// thousands of topics, or much else is going on, half a second is too short for it.
+const FIRST_TRY: Duration = Duration::from_millis(500);
+const LONGEST_TRY: Duration = Duration::from_secs(8);
 /// How often a start that waits for Kafka says so.
 const WAIT_NOTICE: Duration = Duration::from_secs(5);
 /// How long another broker of the list may still let the client in, after one has refused it.
@@ -93,13 +97,15 @@ pub fn wait_until_reachable(settings: &KafkaSettings, stop: &dyn Fn() -> bool) -
         config.create_with_context(Listener::default()).map_err(KafkaError::config)?;
     let begun = Instant::now();
     let mut noticed = begun;
+    let mut tries = FIRST_TRY;
     let mut refused: Option<Instant> = None;
     loop {
         if stop() {
             return Ok(false);
         }
         let left = settings.connect_timeout.saturating_sub(begun.elapsed());
-        let patience = left.clamp(Duration::from_millis(50), Duration::from_millis(500));
+        let patience = left.clamp(Duration::from_millis(50), tries);
+        tries = (tries * 2).min(LONGEST_TRY);
         let Err(error) = probe.client().fetch_metadata(None, patience) else { return Ok(true) };
         let is_over = begun.elapsed() >= settings.connect_timeout;
         // Its short pause keeps the loop from spinning.

@@ -321,9 +321,9 @@ pub(super) fn metadata_of(list: &TopicPartitionList) -> Vec<String> {
     }
 }
 
-/// What a broker says of a topic's id.
-pub(super) enum TopicId {
-    Told(String),
+/// What a broker says of a topic.
+pub(super) enum Described<T> {
+    Told(T),
     /// It cannot tell.
     Untold,
     /// It has not heard of the topic yet, or does not answer.
@@ -331,11 +331,60 @@ pub(super) enum TopicId {
 }
 
 /// The id that a topic got when it was created: another topic of the same name has another one.
-pub(super) fn topic_id(client: *mut sys::rd_kafka_t, broker: i32, topic: &str, timeout: Duration) -> TopicId {
-    let Ok(name) = CString::new(topic) else { return TopicId::Untold };
+pub(super) fn topic_id(
+    client: *mut sys::rd_kafka_t,
+    broker: i32,
+    topic: &str,
+    timeout: Duration,
+) -> Described<String> {
+    // SAFETY: the description that is read is live.
+    describe(client, broker, topic, timeout, false, |topic| unsafe {
+        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+        if id.is_null() {
+            return None;
+        }
+        // All zeros, in base64: the broker is older than topic ids.
+        Some(text(sys::rd_kafka_Uuid_base64str(id)).into_owned()).filter(|id| id.chars().any(|c| c != 'A'))
+    })
+}
+
+/// Whether this client may write to a topic; `None` where the broker does not tell.
+#[cfg(feature = "dlq")]
+pub(super) fn may_write(
+    client: *mut sys::rd_kafka_t,
+    broker: i32,
+    topic: &str,
+    timeout: Duration,
+) -> Option<bool> {
+    use sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE;
+    // SAFETY: the description that is read is live, and the list belongs to it and has `count` elements.
+    let told = describe(client, broker, topic, timeout, true, |topic| unsafe {
+        let mut count = 0;
+        let operations = sys::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
+        if operations.is_null() {
+            return None;
+        }
+        Some((0..count).any(|at| *operations.add(at) == RD_KAFKA_ACL_OPERATION_WRITE))
+    });
+    match told {
+        Described::Told(may) => Some(may),
+        Described::Untold | Described::NotYet => None,
+    }
+}
+
+/// Asks a broker for a topic's description, with our rights where they are wanted, and reads something from it.
+fn describe<T>(
+    client: *mut sys::rd_kafka_t,
+    broker: i32,
+    topic: &str,
+    timeout: Duration,
+    with_rights: bool,
+    read: impl Fn(*const sys::rd_kafka_TopicDescription_t) -> Option<T>,
+) -> Described<T> {
+    let Ok(name) = CString::new(topic) else { return Described::Untold };
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client is live; the queue, the options and the collection are ours and destroyed below, after the
-    // last use of what came from them; the id is copied out of the event before it is destroyed.
+    // last use of what came from them; what is read is copied out of the event before it is destroyed.
     unsafe {
         let queue = sys::rd_kafka_queue_new(client);
         let options = sys::rd_kafka_AdminOptions_new(
@@ -346,11 +395,27 @@ pub(super) fn topic_id(client: *mut sys::rd_kafka_t, broker: i32, topic: &str, t
         sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
         // An id that is refused leaves the choice to the client, which is the controller.
         sys::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
+        if with_rights {
+            let refused = sys::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+            if !refused.is_null() {
+                sys::rd_kafka_error_destroy(refused);
+            }
+        }
         let mut names = [name.as_ptr()];
         let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         sys::rd_kafka_DescribeTopics(client, topics, options, queue);
         let event = sys::rd_kafka_queue_poll(queue, timeout_ms);
-        let found = if event.is_null() { TopicId::NotYet } else { described_id(&Event(event)) };
+        let found = if event.is_null() {
+            Described::NotYet
+        } else {
+            // Bound to a name: what is described lives as long as its event.
+            let event = Event(event);
+            match described(&event) {
+                Described::Told(topic) => read(topic).map_or(Described::Untold, Described::Told),
+                Described::Untold => Described::Untold,
+                Described::NotYet => Described::NotYet,
+            }
+        };
         sys::rd_kafka_TopicCollection_destroy(topics);
         sys::rd_kafka_AdminOptions_destroy(options);
         sys::rd_kafka_queue_destroy(queue);
@@ -358,14 +423,16 @@ pub(super) fn topic_id(client: *mut sys::rd_kafka_t, broker: i32, topic: &str, t
     }
 }
 
+/// The description of the topic, which lives as long as the event.
+///
 /// # Safety
 /// `event` is live.
-unsafe fn described_id(event: &Event) -> TopicId {
+unsafe fn described(event: &Event) -> Described<*const sys::rd_kafka_TopicDescription_t> {
     // SAFETY: live event; the descriptions belong to it, and an event of another type gives a null result.
     unsafe {
         let result = sys::rd_kafka_event_DescribeTopics_result(event.0);
         if result.is_null() {
-            return TopicId::Untold;
+            return Described::Untold;
         }
         let mut code = sys::rd_kafka_event_error(event.0).into();
         let mut count = 0;
@@ -383,15 +450,9 @@ unsafe fn described_id(event: &Event) -> TopicId {
             | RDKafkaErrorCode::LeaderNotAvailable
             | RDKafkaErrorCode::OperationTimedOut
             | RDKafkaErrorCode::RequestTimedOut
-            | RDKafkaErrorCode::BrokerTransportFailure => return TopicId::NotYet,
-            _ => return TopicId::Untold,
+            | RDKafkaErrorCode::BrokerTransportFailure => return Described::NotYet,
+            _ => return Described::Untold,
         }
-        let id = sys::rd_kafka_TopicDescription_topic_id(*topics);
-        if id.is_null() {
-            return TopicId::Untold;
-        }
-        let id = text(sys::rd_kafka_Uuid_base64str(id)).into_owned();
-        // All zeros, in base64: the broker is older than topic ids.
-        if id.chars().any(|c| c != 'A') { TopicId::Told(id) } else { TopicId::Untold }
+        Described::Told(*topics)
     }
 }

@@ -13,11 +13,17 @@ mod flows {
     mod dead_letter_topic;
     mod delivery;
     #[cfg(feature = "dlq")]
+    mod dlq_apply;
+    #[cfg(feature = "dlq")]
+    mod dlq_fix;
+    #[cfg(feature = "dlq")]
     mod dlq_read;
     #[cfg(feature = "dlq")]
     mod dlq_read_spring;
     #[cfg(feature = "dlq")]
     mod dlq_read_transfer;
+    #[cfg(feature = "dlq")]
+    mod dlq_replay;
     #[cfg(feature = "failpoints")]
     mod failpoints;
     mod faults;

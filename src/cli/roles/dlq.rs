@@ -1,5 +1,6 @@
 //! `dlq`: investigates and replays dead letters. One file for each group of actions; this one holds what they share.
 
+mod edit;
 mod filters;
 mod list;
 mod plan;
@@ -7,13 +8,15 @@ mod send;
 mod settle;
 mod show;
 mod stats;
+mod summary;
 mod transfer;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::filters::Filters;
 use crate::cli::{Common, Exit, Role, RunError, logging};
-use crate::config::{DlqRaw, KafkaRaw, KafkaSettings, Layer as _, SecretEnv};
+use crate::config::{DlqRaw, KafkaRaw, KafkaSettings, Layer as _, SecretEnv, TopicCreation};
+use crate::models::DecodeLimits;
 
 /// The role.
 pub const ROLE: Role = Role { name: "dlq", command: Flags::command, sections: &["dlq", "kafka"], run };
@@ -43,19 +46,21 @@ enum Action {
     Show(show::Show),
     /// Count dead letters by cause, time and origin
     Stats(stats::Stats),
-    /// Freeze a set of dead letters and predict what a replay of each would do (not built yet)
+    /// Freeze a set of dead letters and predict what a replay of each would do
     Plan(plan::Plan),
-    /// Replay a plan (not built yet)
+    /// Replay a plan
     Apply(send::Apply),
-    /// Tell what became of a plan's replays (not built yet)
+    /// Tell what became of a plan's replays
     Status(plan::Status),
-    /// Plan and apply in one (not built yet)
+    /// Plan and apply in one
     Replay(send::Replay),
-    /// Edit one dead letter's payload and replay it (not built yet)
-    Edit(send::Edit),
-    /// Note that dead letters will not be replayed (not built yet)
+    /// Edit one dead letter's payload in an editor and replay it
+    Edit(edit::Edit),
+    /// Note that dead letters will not be replayed
     Discard(settle::Discard),
-    /// Delete the dead letters that are settled (not built yet)
+    /// Take back that dead letters were discarded or replayed: they are open again
+    Reopen(settle::Reopen),
+    /// Delete the dead letters that are settled
     Purge(settle::Purge),
     /// Write dead letters to a file (JSON Lines), nothing lost
     Export(transfer::Export),
@@ -70,19 +75,40 @@ struct Context {
     topic: String,
     /// Whether results are JSON.
     json: bool,
+    /// The only topics that may be replayed to; empty for any.
+    replay_targets: Vec<String>,
+    /// How missing topics are created.
+    creation: TopicCreation,
+    /// What the tracker here takes as an order.
+    limits: DecodeLimits,
+    /// The tracker's group: that of dead letters that do not tell theirs.
+    group: String,
 }
 
 fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
     let flags = Flags::from_arg_matches(matches)?;
     let files = flags.common.files()?;
-    let kafka = flags.kafka.over(files.given.kafka).over(files.defaults.kafka).check(&SecretEnv::read())?;
+    let kafka = flags.kafka.over(files.given.kafka).over(files.defaults.kafka);
+    let creation = kafka.topic_creation()?;
+    let kafka = kafka.check(&SecretEnv::read())?;
     let dlq = flags.dlq.over(files.given.dlq).over(files.defaults.dlq);
     let Some(action) = flags.action else {
         return Err(Flags::command()
             .error(clap::error::ErrorKind::MissingSubcommand, "say what to do")
             .into());
     };
-    let context = Context { kafka, topic: dlq.checked_topic()?, json: flags.json };
+    let tracker = files.given.tracker.over(files.defaults.tracker);
+    let context = Context {
+        kafka,
+        json: flags.json,
+        replay_targets: dlq.replay_targets.iter().flatten().map(|topic| topic.0.clone()).collect(),
+        topic: dlq.checked_topic()?,
+        creation,
+        limits: tracker
+            .max_message_bytes
+            .map_or_else(DecodeLimits::default, |size| DecodeLimits { max_message_bytes: size.bytes() }),
+        group: tracker.group.map(|group| group.0).unwrap_or_default(),
+    };
     let _logs = logging::init(&flags.common, None)?;
     match action {
         Action::List(list) => list.run(&context),
@@ -94,15 +120,9 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
         Action::Replay(replay) => replay.run(&context),
         Action::Edit(edit) => edit.run(&context),
         Action::Discard(discard) => discard.run(&context),
+        Action::Reopen(reopen) => reopen.run(&context),
         Action::Purge(purge) => purge.run(&context),
         Action::Export(export) => export.run(&context),
         Action::Import(import) => import.run(&context),
-    }
-}
-
-fn not_built(what: &str) -> RunError {
-    RunError::NotBuilt {
-        what: format!("dlq {what}"),
-        meanwhile: "meanwhile: dlq list --json, or any Kafka client on the dead letter topic",
     }
 }

@@ -4,6 +4,8 @@
 mod audit;
 mod broker;
 mod cluster;
+#[cfg(feature = "dlq")]
+mod dlq;
 pub mod http;
 pub mod orders;
 mod process;
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant};
 pub use audit::{Audit, counts, rechain};
 pub use broker::{OwnKafka, has_java, not_run};
 pub use cluster::Cluster;
+#[cfg(feature = "dlq")]
+pub use dlq::DLQ_PATIENCE;
 pub use orders::{bytes, order};
 pub use process::{Running, program};
 pub use proxy::{Mode, Proxy};

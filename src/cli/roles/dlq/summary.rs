@@ -1,0 +1,241 @@
+//! How plans, applies and their outcomes look: a few lines for people, or one JSON object.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::dlq::replay::{Applied, Ended, Outcomes, Plan, Planned, Problem, ReplayOutcome, ReplayState};
+use crate::models::{safe_short, safe_text, to_safe_vec};
+
+/// How many causes and single outcomes are shown.
+const SHOWN: usize = 10;
+/// How much of a cause is shown, in characters.
+const CAUSE_CHARS: usize = 100;
+
+pub(super) fn write_json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    let mut line = to_safe_vec(value).map_err(io::Error::other)?;
+    line.push(b'\n');
+    out.write_all(&line)
+}
+
+#[derive(Serialize)]
+struct PlanJson<'a> {
+    plan_id: Uuid,
+    file: String,
+    dlq_topic: &'a str,
+    entries: usize,
+    counts: BTreeMap<&'static str, u64>,
+    reasons: BTreeMap<&'static str, u64>,
+    targets: BTreeMap<&'a str, u64>,
+    repeats: u64,
+    discarded: u64,
+    refused: Vec<Refused<'a>>,
+}
+
+#[derive(Serialize)]
+struct Refused<'a> {
+    id: Uuid,
+    why: &'a str,
+}
+
+/// What a plan holds.
+pub(super) fn write_planned(
+    planned: &Planned,
+    file: &Path,
+    json: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Planned { plan, repeats, discarded, refused } = planned;
+    if json {
+        let refused = refused.iter().map(|(id, why)| Refused { id: *id, why }).collect();
+        let value = PlanJson {
+            plan_id: plan.plan_id,
+            file: file.display().to_string(),
+            dlq_topic: &plan.dlq_topic,
+            entries: plan.entries.len(),
+            counts: plan.counts(),
+            reasons: plan.reasons(),
+            targets: plan.targets(),
+            repeats: *repeats,
+            discarded: *discarded,
+            refused,
+        };
+        return write_json(&value, out);
+    }
+    write_plan_lines(plan, out)?;
+    if *repeats > 0 {
+        writeln!(out, "  {repeats} more records are repeats of these")?;
+    }
+    if *discarded > 0 {
+        writeln!(out, "  {discarded} more were discarded and are not planned")?;
+    }
+    for (id, why) in refused.iter().take(SHOWN) {
+        writeln!(out, "  not planned: {id}: {}", safe_text(why))?;
+    }
+    more(refused.len(), out)
+}
+
+/// Counts, causes and targets of a plan.
+pub(super) fn write_plan_lines(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "plan {} of {}: {} dead letters", plan.plan_id, plan.dlq_topic, plan.entries.len())?;
+    writeln!(out, "  expected   {}", listed(plan.counts()))?;
+    writeln!(out, "  died of    {}", listed(plan.reasons()))?;
+    writeln!(out, "  go to      {}", listed(plan.targets()))?;
+    let nowhere = plan.entries.iter().filter(|entry| entry.target.is_none()).count();
+    if nowhere > 0 {
+        writeln!(out, "  {nowhere} do not say where they came from: apply --to TOPIC")?;
+    }
+    let mut causes: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for entry in &plan.entries {
+        if let Some(why) = &entry.why {
+            *causes.entry((entry.prediction.as_str(), why)).or_default() += 1;
+        }
+    }
+    let mut causes: Vec<_> = causes.into_iter().collect();
+    causes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    for ((prediction, why), count) in causes.iter().take(SHOWN) {
+        writeln!(out, "  {count:>9}  {prediction}: {}", safe_short(why, CAUSE_CHARS))?;
+    }
+    more(causes.len(), out)
+}
+
+fn more(count: usize, out: &mut dyn Write) -> io::Result<()> {
+    if count > SHOWN { writeln!(out, "  … and {} more", count - SHOWN) } else { Ok(()) }
+}
+
+/// `passes 3, unknown 1`, without what there is none of.
+pub(super) fn listed<N: std::fmt::Display>(counts: BTreeMap<N, u64>) -> String {
+    let shown: Vec<_> = counts
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
+}
+
+#[derive(Serialize)]
+struct AppliedJson<'a> {
+    plan_id: Uuid,
+    dry_run: bool,
+    sent: u64,
+    already_there: u64,
+    left_out: BTreeMap<&'static str, u64>,
+    problems: &'a BTreeMap<&'static str, u64>,
+    first_problems: &'a [Problem],
+    remaining: u64,
+    ended: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+}
+
+/// What an apply did.
+pub(super) fn write_applied(
+    plan: &Plan,
+    applied: &Applied,
+    dry_run: bool,
+    json: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let (ended, why) = match &applied.ended {
+        Ended::Complete => ("complete", None),
+        Ended::Stopped => ("stopped", None),
+        Ended::Aborted(why) => ("aborted", Some(why.as_str())),
+    };
+    if json {
+        let value = AppliedJson {
+            plan_id: plan.plan_id,
+            dry_run,
+            sent: applied.sent,
+            already_there: applied.found,
+            left_out: applied.left_out.iter().map(|(why, count)| (why.as_str(), *count)).collect(),
+            problems: &applied.problems.counts,
+            first_problems: &applied.problems.first,
+            remaining: applied.remaining,
+            ended,
+            why,
+        };
+        return write_json(&value, out);
+    }
+    let verb = if dry_run { "would be sent" } else { "sent" };
+    writeln!(out, "{} {verb}, {} were there already", applied.sent, applied.found)?;
+    for (why, count) in &applied.left_out {
+        writeln!(out, "{count} left out: {} ({})", why.as_str(), why.remedy())?;
+    }
+    for problem in &applied.problems.first {
+        writeln!(
+            out,
+            "not sent: {}: {}: {}",
+            problem.id,
+            problem.kind.as_str(),
+            safe_text(&problem.message)
+        )?;
+    }
+    if applied.problems.total() > applied.problems.first.len() as u64 {
+        writeln!(out, "not sent in all: {}", listed(applied.problems.counts.clone()))?;
+    }
+    if let Some(why) = why {
+        writeln!(out, "aborted: {why}")?;
+    }
+    if applied.remaining > 0 {
+        writeln!(out, "{} remain: the same command goes on with them", applied.remaining)?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct OutcomesJson<'a> {
+    plan_id: Uuid,
+    dlq_topic: &'a str,
+    entries: usize,
+    counts: &'a BTreeMap<&'static str, u64>,
+    replays: Vec<ReplayJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReplayJson<'a> {
+    id: Uuid,
+    replay_id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_id: Option<&'a str>,
+    #[serde(flatten)]
+    outcome: &'a ReplayOutcome,
+}
+
+/// What became of a plan.
+pub(super) fn write_outcomes(
+    plan: &Plan,
+    outcomes: &Outcomes,
+    json: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let entries = plan.entries.iter().zip(&outcomes.entries);
+    if json {
+        let replays = entries
+            .map(|(entry, outcome)| ReplayJson {
+                id: entry.id,
+                replay_id: entry.replay_id,
+                order_id: entry.order_id.as_deref(),
+                outcome,
+            })
+            .collect();
+        let value = OutcomesJson {
+            plan_id: plan.plan_id,
+            dlq_topic: &plan.dlq_topic,
+            entries: plan.entries.len(),
+            counts: &outcomes.counts,
+            replays,
+        };
+        return write_json(&value, out);
+    }
+    writeln!(out, "plan {} of {}: {} dead letters", plan.plan_id, plan.dlq_topic, plan.entries.len())?;
+    writeln!(out, "  {}", listed(outcomes.counts.clone()))?;
+    let told: Vec<_> = entries.filter(|(_, outcome)| outcome.state != ReplayState::Processed).collect();
+    for (entry, outcome) in told.iter().take(SHOWN) {
+        let why = outcome.why.as_deref().map(|why| format!(": {}", safe_text(why))).unwrap_or_default();
+        writeln!(out, "  {}  {}{why}", entry.id, outcome.state.as_str())?;
+    }
+    more(told.len(), out)
+}

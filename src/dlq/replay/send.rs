@@ -1,0 +1,323 @@
+//! Sends replays in transactions: each record is committed once, or told as a problem. A transaction that fails is given
+//! up whole and its records go again, in smaller ones where a single record may be the reason.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use super::arrivals::Arrival;
+use super::settle::Batch;
+use super::{Plan, ProblemKind, Problems, ReplayError};
+use crate::failure::chain_of;
+use crate::kafka::{Fault, Outgoing, Report, SendError, TransactionError, TransactionalProducer};
+
+/// How many records a transaction holds at most; fewer where they are large, or slow.
+const RECORDS: usize = 10_000;
+const BYTES: usize = 8 << 20;
+const LASTS: Duration = Duration::from_secs(1);
+/// How often a transaction is tried again that nobody is to blame for, and the pause before.
+const TRIES: u32 = 5;
+const TRY_PAUSE: Duration = Duration::from_secs(1);
+/// The pause while the producer's queue is full.
+const QUEUE_PAUSE: Duration = Duration::from_millis(1);
+
+/// One replay on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    /// Its entry's number in the plan.
+    pub at: usize,
+    /// The record.
+    pub record: Outgoing,
+}
+
+impl Item {
+    /// About how many bytes it takes in a batch.
+    pub(super) fn bytes(&self) -> usize {
+        let Outgoing { key, value, headers, .. } = &self.record;
+        let len = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+        let headers: usize = headers.iter().map(|h| h.name.len() + len(&h.value) + 4).sum();
+        len(key) + len(value) + headers
+    }
+}
+
+/// How a transaction ended.
+enum Ended {
+    Committed(Batch),
+    /// Given up; what the client had reported by then.
+    Aborted(Vec<Report>),
+}
+
+/// Sends replays.
+pub(super) struct Sender<'a> {
+    plan: &'a Plan,
+    id: String,
+    producer: TransactionalProducer,
+    /// Who notes what is committed.
+    pub settled: SyncSender<Batch>,
+    /// The open transaction's.
+    items: Vec<Item>,
+    bytes: usize,
+    opened: Instant,
+    /// Targets that take nothing from us.
+    closed: HashSet<Arc<str>>,
+    /// Targets that have taken something.
+    taking: HashSet<Arc<str>>,
+    /// Replays that are committed.
+    pub sent: u64,
+    /// Where the last ones are; emptied by whoever watches them.
+    pub arrived: HashMap<usize, Arrival>,
+    /// Whether anybody watches them.
+    pub watched: bool,
+    /// What could not be sent.
+    pub problems: Problems,
+}
+
+impl<'a> Sender<'a> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        id: String,
+        producer: TransactionalProducer,
+        settled: SyncSender<Batch>,
+    ) -> Self {
+        Self {
+            plan,
+            id,
+            producer,
+            settled,
+            items: Vec::new(),
+            bytes: 0,
+            opened: Instant::now(),
+            closed: HashSet::new(),
+            taking: HashSet::new(),
+            sent: 0,
+            arrived: HashMap::new(),
+            watched: false,
+            problems: Problems::default(),
+        }
+    }
+
+    fn failed(&self, source: TransactionError) -> ReplayError {
+        ReplayError::Transaction { id: self.id.clone(), source }
+    }
+
+    fn problem(&mut self, at: usize, kind: ProblemKind, message: impl Into<String>) {
+        self.problems.add(self.plan.entries[at].id, kind, message);
+    }
+
+    /// Puts a replay into the open transaction, or into a new one; ends it when it is full or old enough.
+    pub(super) fn push(&mut self, item: Item) -> Result<(), ReplayError> {
+        if self.closed.contains(&item.record.topic) {
+            self.refuse_topic(&item);
+            return Ok(());
+        }
+        if self.items.is_empty() {
+            self.producer.begin().map_err(|e| self.failed(e))?;
+            (self.bytes, self.opened) = (0, Instant::now());
+        }
+        let sent = offer(&mut self.producer, self.items.len(), &item.record);
+        match sent {
+            Err(SendError::TooLarge) => {
+                self.problem(item.at, ProblemKind::RecordRefused, "it is larger than the target takes");
+                if self.items.is_empty() {
+                    // Nothing else is in it.
+                    self.producer.abort().map_err(|e| self.failed(e))?;
+                }
+                return Ok(());
+            }
+            // The transaction has failed already, and its end says why.
+            Err(_) | Ok(()) => {}
+        }
+        self.bytes += item.bytes();
+        self.items.push(item);
+        if self.items.len() >= RECORDS || self.bytes >= BYTES || self.opened.elapsed() >= LASTS {
+            return self.finish();
+        }
+        Ok(())
+    }
+
+    /// Whether the open transaction has lasted long enough.
+    pub(super) fn is_due(&self) -> bool {
+        !self.items.is_empty() && self.opened.elapsed() >= LASTS
+    }
+
+    /// Ends the open transaction, if there is one.
+    pub(super) fn finish(&mut self) -> Result<(), ReplayError> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        let items = std::mem::take(&mut self.items);
+        match self.end(&items)? {
+            Ended::Committed(batch) => self.committed(batch),
+            Ended::Aborted(reports) => self.again(items, &reports, 1),
+        }
+    }
+
+    /// Commits the open transaction when every record of it is answered well; otherwise gives it up.
+    fn end(&mut self, items: &[Item]) -> Result<Ended, ReplayError> {
+        let reports = self.producer.settle();
+        if reports.len() == items.len() && reports.iter().all(|report| report.result.is_ok()) {
+            match self.producer.commit() {
+                Ok(()) => {
+                    let arrival = |report: Report| {
+                        let item = items.get(report.tag)?;
+                        let topic = item.record.topic.to_string();
+                        Some((item.at, Arrival { topic, at: report.result.ok()? }))
+                    };
+                    return Ok(Ended::Committed(reports.into_iter().filter_map(arrival).collect()));
+                }
+                Err(TransactionError::Abort(error)) => {
+                    tracing::debug!(%error, "the transaction cannot be committed");
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        self.producer.abort().map_err(|e| self.failed(e))?;
+        Ok(Ended::Aborted(reports))
+    }
+
+    fn committed(&mut self, batch: Batch) -> Result<(), ReplayError> {
+        self.sent += batch.len() as u64;
+        for (at, arrival) in &batch {
+            if !self.taking.contains(&*arrival.topic) {
+                self.taking.insert(Arc::from(&*arrival.topic));
+            }
+            if self.watched {
+                self.arrived.insert(*at, arrival.clone());
+            }
+        }
+        self.settled.send(batch).map_err(|_| ReplayError::Thread)
+    }
+
+    /// Sends the records of a transaction that was given up.
+    fn again(&mut self, items: Vec<Item>, reports: &[Report], tries: u32) -> Result<(), ReplayError> {
+        let mut rest = Vec::with_capacity(items.len());
+        let faults: HashMap<usize, (Fault, String)> =
+            reports.iter().filter_map(|report| Some((report.tag, (report.fault()?, told(report))))).collect();
+        let single = items.len() == 1;
+        let mut is_known = false;
+        for (tag, item) in items.into_iter().enumerate() {
+            match faults.get(&tag) {
+                Some((Fault::Topic, why)) => {
+                    tracing::warn!(why, "nothing more is sent to {}", item.record.topic);
+                    self.closed.insert(Arc::clone(&item.record.topic));
+                    is_known = true;
+                    rest.push(item);
+                }
+                // Brokers judge whole batches: only alone is a record known to be the reason.
+                Some((Fault::Record, why)) if single => {
+                    self.problem(
+                        item.at,
+                        ProblemKind::RecordRefused,
+                        format!("the target refuses it: {why}"),
+                    );
+                    return Ok(());
+                }
+                _ => rest.push(item),
+            }
+        }
+        let is_records = faults.values().any(|(fault, _)| *fault == Fault::Record);
+        rest.retain(|item| {
+            let is_closed = self.closed.contains(&item.record.topic);
+            if is_closed {
+                let id = self.plan.entries[item.at].id;
+                self.problems.add(id, ProblemKind::TargetForbidden, closed_message(&item.record.topic));
+            }
+            !is_closed
+        });
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if is_records {
+            // Halves, until the one to blame is alone.
+            let half = rest.split_off(rest.len().div_ceil(2));
+            self.transact(rest, 1)?;
+            return if half.is_empty() { Ok(()) } else { self.transact(half, 1) };
+        }
+        if is_known {
+            return self.transact(rest, 1);
+        }
+        if tries >= TRIES {
+            return self.probe(rest);
+        }
+        std::thread::sleep(TRY_PAUSE);
+        self.transact(rest, tries + 1)
+    }
+
+    /// One whole transaction, and what follows when it fails.
+    fn transact(&mut self, items: Vec<Item>, tries: u32) -> Result<(), ReplayError> {
+        self.producer.begin().map_err(|e| self.failed(e))?;
+        for (tag, item) in items.iter().enumerate() {
+            if offer(&mut self.producer, tag, &item.record).is_err() {
+                break;
+            }
+        }
+        match self.end(&items)? {
+            Ended::Committed(batch) => self.committed(batch),
+            Ended::Aborted(reports) => self.again(items, &reports, tries),
+        }
+    }
+
+    /// Nobody says who is to blame: each target is tried with one record alone. One that never took anything and does not
+    /// take this is closed; if all of them take theirs, the whole is at an end, and can be gone on with later.
+    fn probe(&mut self, items: Vec<Item>) -> Result<(), ReplayError> {
+        let mut rest: Vec<Item> = Vec::new();
+        let mut tried: HashSet<Arc<str>> = HashSet::new();
+        let mut has_closed = false;
+        for item in items {
+            let topic = Arc::clone(&item.record.topic);
+            if self.closed.contains(&topic) {
+                self.refuse_topic(&item);
+                continue;
+            }
+            if self.taking.contains(&topic) || !tried.insert(Arc::clone(&topic)) {
+                rest.push(item);
+                continue;
+            }
+            self.producer.begin().map_err(|e| self.failed(e))?;
+            let offered = offer(&mut self.producer, 0, &item.record);
+            match (offered, self.end(std::slice::from_ref(&item))?) {
+                (Ok(()), Ended::Committed(batch)) => self.committed(batch)?,
+                _ => {
+                    self.closed.insert(topic);
+                    has_closed = true;
+                    self.refuse_topic(&item);
+                }
+            }
+        }
+        let mut open: Vec<Item> = Vec::new();
+        for item in rest {
+            if self.closed.contains(&item.record.topic) { self.refuse_topic(&item) } else { open.push(item) }
+        }
+        match (open.is_empty(), has_closed) {
+            (true, _) => Ok(()),
+            (false, true) => self.transact(open, 1),
+            (false, false) => Err(ReplayError::Stuck),
+        }
+    }
+
+    fn refuse_topic(&mut self, item: &Item) {
+        self.problem(item.at, ProblemKind::TargetForbidden, closed_message(&item.record.topic));
+    }
+}
+
+fn closed_message(topic: &str) -> String {
+    format!("the target {topic} takes nothing from us: missing rights, or it is gone")
+}
+
+fn told(report: &Report) -> String {
+    report.result.as_ref().err().map(|error| chain_of(error)).unwrap_or_default()
+}
+
+/// Puts a record into the open transaction, waiting for room.
+fn offer(producer: &mut TransactionalProducer, tag: usize, record: &Outgoing) -> Result<(), SendError> {
+    let begun = Instant::now();
+    loop {
+        match producer.send(tag, record) {
+            Err(SendError::QueueFull) if begun.elapsed() < Duration::from_secs(60) => {
+                std::thread::sleep(QUEUE_PAUSE);
+            }
+            ended => return ended,
+        }
+    }
+}
