@@ -320,10 +320,13 @@ impl Consumer {
         partition: &TopicPartition,
         timeout: Duration,
     ) -> Result<(i64, i64), KafkaError> {
-        self.inner
-            .client()
-            .fetch_watermarks(&partition.topic, partition.partition, timeout)
-            .map_err(|e| KafkaError::request(format!("read the offsets of {partition}"), e))
+        self.inner.client().fetch_watermarks(&partition.topic, partition.partition, timeout).map_err(|e| {
+            if e.rdkafka_error_code().is_some_and(is_remembered) {
+                // The next try is to find something newer. An error of this one says nothing more.
+                drop(self.inner.fetch_metadata(Some(&partition.topic), timeout));
+            }
+            KafkaError::request(format!("read the offsets of {partition}"), e)
+        })
     }
 
     /// Asks for a commit; an [`Event::Committed`] tells what became of it.
@@ -362,6 +365,19 @@ impl Consumer {
         })
         .is_some()
     }
+}
+
+/// Whether an error comes from what the client remembers of a topic: of one that it does not read, nobody else renews that
+/// for a quarter of an hour, and it may be of the moment in which a leader was gone.
+fn is_remembered(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::NotLeaderForPartition
+    )
 }
 
 /// Runs a call that has no deadline of its own on a thread; `None` when it took too long.
@@ -441,17 +457,33 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_commit_without_a_broker_ends_in_time() {
-        let settings =
-            KafkaSettings { bootstrap_servers: "127.0.0.1:1".to_owned(), ..KafkaSettings::default() };
+    fn consumer_of(bootstrap_servers: String) -> Consumer {
+        let settings = KafkaSettings { bootstrap_servers, ..KafkaSettings::default() };
         let options = ConsumerOptions {
             group: "g".to_owned(),
             session_timeout: Duration::from_secs(10),
             max_poll_interval: Duration::from_secs(60),
             fetch_ahead_bytes: 1 << 20,
         };
-        let consumer = Consumer::new(&settings, &options).expect("a consumer");
+        Consumer::new(&settings, &options).expect("a consumer")
+    }
+
+    #[test]
+    fn a_partition_that_had_no_leader_for_a_moment_is_found_again() {
+        let mock = rdkafka::mocking::MockCluster::new(1).expect("a mock cluster");
+        mock.create_topic("letters", 1, 1).expect("created");
+        mock.partition_leader("letters", 0, None).expect("without a leader");
+        let consumer = consumer_of(mock.bootstrap_servers());
+        let letters = TopicPartition::new("letters", 0);
+        consumer.watermarks(&letters, Duration::from_secs(5)).expect_err("there is no leader");
+        mock.partition_leader("letters", 0, Some(1)).expect("a leader");
+        let found = (0..20).find_map(|_| consumer.watermarks(&letters, Duration::from_secs(5)).ok());
+        assert_eq!(found, Some((0, 0)));
+    }
+
+    #[test]
+    fn a_commit_without_a_broker_ends_in_time() {
+        let consumer = consumer_of("127.0.0.1:1".to_owned());
         let offsets = [Commit { at: TopicPartition::new("orders", 0), offset: 1, metadata: String::new() }];
         let begun = std::time::Instant::now();
         let error = consumer.commit_sync(&offsets, Duration::from_millis(50)).expect_err("nobody answers");
