@@ -46,9 +46,10 @@ pub struct PartitionState {
     pub topic_id: Option<String>,
     /// The partition's number.
     pub partition: i32,
-    /// The lowest offset that has no outcome.
+    /// The offset that the group had committed, as far as was known: everything below has its outcome, and is not read
+    /// again.
     pub next_offset: i64,
-    /// Outcomes above it, as ranges of offsets, each with its first and last one.
+    /// Outcomes from there on, as ranges of offsets, each with its first and last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<(i64, i64)>,
 }

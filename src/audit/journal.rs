@@ -21,7 +21,7 @@ use crate::record::TopicPartition;
 pub struct Known {
     /// The id of the topic that it is about.
     pub topic_id: Option<String>,
-    /// The lowest offset without an outcome, as the last checkpoint said.
+    /// What the group had committed, as the last checkpoint said.
     pub next_offset: Option<i64>,
     /// Every outcome of the live segment, and those above `next_offset` of the segments before.
     pub outcomes: OffsetSet,

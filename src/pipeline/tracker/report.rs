@@ -79,7 +79,9 @@ impl Tracker<'_> {
             topic: part.at.topic.to_string(),
             topic_id: self.shared.topic_id.clone(),
             partition: part.at.partition,
-            next_offset: part.ledger.position().unwrap_or(part.start),
+            // Not the first one without an outcome: what is done and not committed is read again by the next start,
+            // which has to know of it, and may find it in no other segment.
+            next_offset: part.ledger.committed_offset().unwrap_or(part.start),
             done: Vec::new(),
         };
         self.shared.writer.checkpoint(reason, self.parts.values().map(standing).collect());

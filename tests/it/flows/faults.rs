@@ -8,6 +8,8 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaApiKey;
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
+#[cfg(feature = "audit")]
+use crate::support::program;
 use crate::support::{Answer, Cluster, Mode, Target, World, counts, has_java, not_run, wait_until};
 
 const ORDERS: usize = 600;
@@ -33,6 +35,34 @@ fn refused_commits_are_made_again() {
     assert_eq!(world.committed(), [50]);
     let log = std::fs::read_to_string(world.path("tracker.log")).expect("the health log");
     assert!(log.contains("offsets not committed, trying again"), "no commit was refused: {log}");
+}
+
+#[cfg(feature = "audit")]
+#[test]
+fn outcomes_of_a_sealed_segment_that_were_not_committed_are_not_repeated() {
+    let Some(world) = World::real("sealed", 1) else { return };
+    world.send_orders(50);
+    // Everything is done and nothing of it is committed when the segment is sealed and the tracker dies.
+    let flags = ["--commit-interval", "1h", "--session-timeout", "6s"];
+    let mut tracker = world.tracker("tracker", &flags);
+    tracker.wait_lines(50);
+    let mut rotate = program(env!("CARGO_BIN_EXE_audit"));
+    rotate.args(["rotate", "--events-file", "tracker.events"]).current_dir(world.path(""));
+    assert!(rotate.status().expect("audit runs").success());
+    wait_until("the new segment begins", 20, || {
+        std::fs::read_to_string(world.path("tracker.events")).is_ok_and(|text| text.ends_with('\n'))
+    });
+    tracker.signal("KILL");
+    assert_eq!(tracker.ended_within(Duration::from_secs(10)), -9);
+    assert_eq!(world.committed(), [0], "it was committed");
+
+    world.send_orders(5);
+    world.run_to_end("tracker", &flags);
+    let all = ["tracker.events.000001", "tracker.events"].map(|file| world.path(file));
+    let text = all.map(|path| std::fs::read_to_string(path).expect("a segment")).concat();
+    std::fs::write(world.path("whole.events"), text).expect("written");
+    assert_eq!(world.audit("whole").by_offset().len(), 55);
+    assert_eq!(world.committed(), world.ends());
 }
 
 #[test]
