@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cli;
+#[cfg(all(feature = "producer", feature = "tracker"))]
+mod secrets;
 
 // The flows, on Kafka. The real one is an own one for the run, or that of KAFKA_BOOTSTRAP_SERVERS; with REQUIRE_KAFKA=1
 // its absence is a failure, otherwise what the embedded broker cannot carry is named on stderr as not run.
