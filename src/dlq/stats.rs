@@ -156,8 +156,9 @@ pub fn stats(
     let an_hour_ago = Timestamp::now().saturating_sub(SignedDuration::from_hours(1)).unwrap_or_default();
     let mut tally = Tally { an_hour_ago, ..Tally::default() };
     let mut read = 0;
+    let read_one = if filter.order_id.is_some() { Letter::read } else { Letter::read_to_count };
     let make = |record: Record| {
-        let letter = Letter::read(&record);
+        let letter = read_one(&record);
         let state = statuses.state(letter.id);
         (letter.id, filter.matches(&letter, state).then(|| Fact::of(letter, state)))
     };

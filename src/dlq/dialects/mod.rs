@@ -41,6 +41,13 @@ impl Letter {
         }
     }
 
+    /// The same for who only counts: payload, headers and stack may be left out, as in a dead letter without them. What
+    /// a filter on the order's id looks at is the payload, so it needs [`read`](Self::read).
+    pub(super) fn read_to_count(record: &Record) -> Self {
+        let counted = if own::claims(Fields::of(record)) { own::read_to_count(record) } else { None };
+        counted.unwrap_or_else(|| Self::read(record))
+    }
+
     /// What every record has: its place, key, payload and own headers. Everything else is still to be filled in.
     fn plain(record: &Record, dialect: Dialect) -> Self {
         let fields = Fields::of(record);

@@ -262,6 +262,24 @@ fn our_own_give_the_record_back_byte_for_byte() {
 }
 
 #[test]
+fn counting_sees_what_reading_sees() {
+    let mut replay = source();
+    replay.headers.push(Header::new(headers::ROOT_ID, Uuid::from_u128(7).to_string()));
+    replay.headers.push(Header::new(headers::REPLAY_COUNT, "2"));
+    let damaged = record(&[("dlq.id", b"x"), ("dlq.reason", b"TIMEOUT_ERROR")]);
+    for record in [sealed(&source(), false), sealed(&replay, false), record(&SPRING), damaged, record(&[])] {
+        let counted = |letter: Letter| {
+            let Letter {
+                id, root_id, dialect, reason, error, failed_at, group, host, key, replay_count, ..
+            } = letter;
+            let origin = letter.origin.map(|origin| (origin.topic, origin.partition, origin.offset));
+            (id, root_id, dialect, reason, error, failed_at, group, host, key, replay_count, origin)
+        };
+        assert_eq!(counted(Letter::read_to_count(&record)), counted(Letter::read(&record)));
+    }
+}
+
+#[test]
 fn a_bare_letter_says_what_it_lacks() {
     let letter = Letter::read(&sealed(&source(), true));
     assert!(letter.key_omitted && letter.headers_omitted && letter.key.is_none());
