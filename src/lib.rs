@@ -16,7 +16,8 @@
 //! * `pipeline`: the tracker: one record → one outcome → one commit.
 //! * `kafka`: the only room that names the Kafka client's types.
 //! * `metrics`: figures for Prometheus and the address where they are served; knows no role.
-//! * `producer`, `monitor`: the other roles.
+//! * `monitor`: figures of what runs, from the tracker's files and metrics, on a terminal or in print.
+//! * `producer`: the other role.
 //! * `failpoint`: where tests let the tracker die; nothing without the feature `failpoints`.
 
 #![cfg_attr(
@@ -47,6 +48,8 @@ mod failpoint;
 pub mod kafka;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "monitor")]
+pub mod monitor;
 #[cfg(feature = "tracker")]
 pub mod pipeline;
 #[cfg(feature = "producer")]

@@ -91,6 +91,10 @@ pub enum RunError {
         /// What was asked, or what came of it.
         what: String,
     },
+    /// The monitor.
+    #[cfg(feature = "monitor")]
+    #[error(transparent)]
+    Monitor(#[from] crate::monitor::MonitorError),
     /// A later version can do it.
     #[error("{what} is not built yet; {meanwhile}")]
     NotBuilt {
@@ -148,6 +152,8 @@ impl RunError {
             #[cfg(feature = "dlq")]
             Self::Replay(error) => replay_exit(error),
             Self::Unconfirmed { .. } => Exit::Unconfirmed,
+            #[cfg(feature = "monitor")]
+            Self::Monitor(error) => monitor_exit(error),
             Self::NotBuilt { .. } => Exit::Failure,
             Self::Io { source, .. } => output_exit(source),
         }
@@ -274,6 +280,21 @@ fn import_exit(error: &crate::dlq::ImportError) -> Exit {
         ImportError::Kafka(error) => kafka_exit(error),
         ImportError::Send { imported: 0, .. } => Exit::Failure,
         ImportError::Send { .. } => Exit::Partial,
+    }
+}
+
+#[cfg(feature = "monitor")]
+fn monitor_exit(error: &crate::monitor::MonitorError) -> Exit {
+    use crate::monitor::MonitorError;
+    match error {
+        MonitorError::NoTerminal => Exit::Usage,
+        MonitorError::Output(source) => output_exit(source),
+        MonitorError::Read { .. }
+        | MonitorError::Nothing { .. }
+        | MonitorError::NoOutcome(_)
+        | MonitorError::Terminal(_)
+        | MonitorError::Write { .. }
+        | MonitorError::Plot(_) => Exit::Failure,
     }
 }
 

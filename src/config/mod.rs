@@ -44,7 +44,9 @@ pub use kafka::{KafkaSettings, Secret};
 #[cfg(feature = "cli")]
 pub use raw::Layer;
 #[cfg(feature = "cli")]
-pub use sections::{AuditRaw, AuditSettings, BrokerRaw, DlqRaw, KafkaRaw, MonitorRaw, ProducerRaw};
+pub use sections::{
+    AuditRaw, AuditSettings, BrokerRaw, DlqRaw, KafkaRaw, MonitorRaw, MonitorSettings, ProducerRaw,
+};
 #[cfg(feature = "cli")]
 pub use tracker::{
     AuditPayload, DeliverTarget, EventsCompress, GuardSettings, OnGap, Ordering, RetrySettings, TrackerRaw,

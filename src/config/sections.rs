@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::check::{name, need, topic};
 use super::values::{Decimal, Int, Listen, Name, Rate, Size, Span, Switch, TopicName};
@@ -111,9 +112,15 @@ section! {
         /// The audit log to read
         #[arg(long, value_name = "FILE", env = "PUBSUB_KAFKA_EVENTS_FILE", hide_env_values = true)]
         pub events_file: PathBuf,
-        /// Where the tracker serves its metrics
+        /// Where the tracker serves its metrics, such as http://127.0.0.1:9464/metrics
         #[arg(long, value_name = "URL", env = "PUBSUB_KAFKA_METRICS_URL", hide_env_values = true)]
         pub metrics_url: String,
+        /// How much time is counted
+        #[arg(long, value_name = "DURATION", env = "PUBSUB_KAFKA_WINDOW", hide_env_values = true)]
+        pub window: Span<60_000, 3_600_000>,
+        /// The most of the audit log that is read to fill the window; of a larger one a sample
+        #[arg(long, value_name = "SIZE", env = "PUBSUB_KAFKA_READ_BYTES", hide_env_values = true)]
+        pub read_bytes: Size<{ 1 << 20 }, { 1 << 40 }>,
         /// Print the figures once and end
         #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         pub once: Switch,
@@ -187,6 +194,44 @@ impl DlqRaw {
     }
 }
 
+impl MonitorRaw {
+    /// Which files, how much of them, and in which form they are shown.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for JSON without `--once`, for an address of metrics that is none, for the web page.
+    pub fn check(self) -> Result<MonitorSettings, ConfigError> {
+        if need(self.web, "web")?.0.is_some() {
+            return Err(ConfigError::NotBuilt("web"));
+        }
+        if need(self.allow_replay, "allow-replay")?.0 {
+            return Err(ConfigError::NotBuilt("allow-replay"));
+        }
+        let (once, json) = (need(self.once, "once")?.0, need(self.json, "json")?.0);
+        if json && !once {
+            return Err(ConfigError::Contradiction(
+                "--json is for --once: a terminal is not shown JSON".to_owned(),
+            ));
+        }
+        if let Some(url) = &self.metrics_url
+            && !url.strip_prefix("http://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+        {
+            return Err(ConfigError::value(
+                "--metrics-url",
+                "an address such as http://127.0.0.1:9464/metrics is needed, without TLS",
+            ));
+        }
+        Ok(MonitorSettings {
+            log_file: need(self.log_file, "log-file")?,
+            events_file: need(self.events_file, "events-file")?,
+            metrics_url: self.metrics_url,
+            window: need(self.window, "window")?.0,
+            read_bytes: need(self.read_bytes, "read-bytes")?.0,
+            once,
+            json,
+        })
+    }
+}
+
 impl AuditRaw {
     /// The key of the audit log's hash chain, if it has one.
     ///
@@ -244,6 +289,25 @@ impl BrokerRaw {
             topics.iter().map(|text| parse(text).ok_or_else(|| wrong(text))).collect::<Result<_, _>>()?;
         Ok((listen, topics))
     }
+}
+
+/// What the monitor shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonitorSettings {
+    /// The health log.
+    pub log_file: PathBuf,
+    /// The audit log.
+    pub events_file: PathBuf,
+    /// Where the tracker serves its metrics.
+    pub metrics_url: Option<String>,
+    /// How much time is counted.
+    pub window: Duration,
+    /// The most bytes of the audit log that are read to fill the window.
+    pub read_bytes: u64,
+    /// Print the figures once instead of showing them on the terminal.
+    pub once: bool,
+    /// As JSON.
+    pub json: bool,
 }
 
 /// What an audit log is held against.

@@ -102,19 +102,10 @@ fn the_dispatcher_names_the_roles() {
 
 #[test]
 fn what_is_not_built_says_so() {
-    for (role, arguments) in [
-        ("monitor", &["--once", "--json"][..]),
-        ("dlq", &["stats"]),
-        ("dlq", &["plan", "--reason", "VALIDATION_ERROR", "-o", "plan.json"]),
-        ("dlq", &["apply", "plan.json", "--rate", "5", "--yes"]),
-        ("dlq", &["replay", "ID", "--set", "/customer_info/email=a@b.example", "--yes"]),
-        ("dlq", &["status", "plan.json", "--json"]),
-    ] {
-        let Some((_, path)) = binaries().into_iter().find(|(name, _)| *name == role) else { continue };
-        let (code, stdout, stderr) = run(path, arguments);
-        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{role} {arguments:?}: {stderr}");
-        assert!(stderr.contains("is not built yet") && stderr.contains("meanwhile"), "{stderr}");
-    }
+    let Some((_, path)) = binaries().into_iter().find(|(name, _)| *name == "monitor") else { return };
+    let (code, stdout, stderr) = run(path, &["--web", "127.0.0.1:0"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert!(stderr.contains("is not built yet"), "{stderr}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn category(text: &str) -> Result<crate::failure::Category, String> {
 }
 
 /// Reads a point in time as a flag names it.
-#[cfg(any(feature = "audit", feature = "dlq"))]
+#[cfg(any(feature = "audit", feature = "dlq", feature = "monitor"))]
 fn point_in_time(text: &str) -> Result<jiff::Timestamp, String> {
     let ago = || {
         let ago = humantime::parse_duration(text).ok()?;
@@ -54,7 +54,7 @@ fn point_in_time(text: &str) -> Result<jiff::Timestamp, String> {
 }
 
 /// Runs work that blocks its thread and asks now and then whether it is to stop.
-#[cfg(any(feature = "producer", feature = "embedded", feature = "dlq"))]
+#[cfg(any(feature = "producer", feature = "monitor", feature = "embedded", feature = "dlq"))]
 fn until_stopped<T>(work: impl FnOnce(&dyn Fn() -> bool) -> T) -> Result<T, super::RunError> {
     use super::RunError;
     let runtime = tokio::runtime::Builder::new_multi_thread()
