@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cli;
+#[cfg(feature = "monitor")]
+mod monitor;
 #[cfg(all(feature = "producer", feature = "tracker"))]
 mod secrets;
 
@@ -38,6 +40,8 @@ mod flows {
     mod memory;
     mod metrics;
     mod modes;
+    #[cfg(feature = "monitor")]
+    mod monitor;
     mod other_client;
     mod positions;
     #[cfg(feature = "audit")]
