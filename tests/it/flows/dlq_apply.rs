@@ -7,7 +7,7 @@ use std::time::Duration;
 use pubsub_kafka::failure::Category;
 use serde_json::{Value, json};
 
-use crate::support::{DLQ_PATIENCE, World, bytes, order};
+use crate::support::{DLQ_PATIENCE, OwnKafka, World, bytes, not_run, order};
 
 /// A plan that changes before it is applied.
 fn change(world: &World, file: &str, change: impl FnOnce(&mut Value)) {
@@ -268,4 +268,37 @@ fn an_old_timestamp_is_kept_only_where_it_lasts() {
     world.dlq(&[&["apply", "plan.json"], &flags[..]].concat()).ended(0);
     let stamps = world.timestamps(&world.topic);
     assert_eq!(stamps, [hour_ago, hour_ago]);
+}
+
+#[test]
+fn a_target_that_we_may_not_write_to_does_not_keep_the_others_from_theirs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let extra = folder.path().join("rights.properties");
+    let authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    let text = format!("authorizer.class.name={authorizer}\nallow.everyone.if.no.acl.found=true\n");
+    std::fs::write(&extra, text).expect("written");
+    let own = match OwnKafka::start_with(|_, _| Some(extra.clone())) {
+        Ok(own) => own,
+        Err(why) => return not_run("rights", &why),
+    };
+    let world = World::on(&own.servers, "rights", 1);
+    let forbidden = format!("{}-forbidden", world.topic);
+    world.create(&forbidden, 1, &[]);
+    // What has a rule has no other rights than that.
+    let rule = ["--allow-principal", "User:ANONYMOUS", "--operation", "Describe", "--operation", "Read"];
+    let acl = ["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &own.servers, "--add"];
+    own.run(&[&acl[..], &rule, &["--topic", &forbidden]].concat());
+
+    world.send_orders(6);
+    world.bury(0, Category::Validation);
+    world.dlq(&["plan", "-o", "plan.json"]).ended(0);
+    change(&world, "plan.json", |plan| {
+        for at in [1, 4] {
+            plan["entries"][at]["target"] = json!(forbidden);
+        }
+    });
+    let applied = world.dlq(&["apply", "plan.json", "--yes", "--json"]).ended(3).json();
+    assert_eq!((&applied["sent"], &applied["problems"]), (&json!(4), &json!({"target_forbidden": 2})));
+    assert_eq!(times(&world, &world.topic).len(), 4);
+    assert!(world.replays(&forbidden).is_empty());
 }

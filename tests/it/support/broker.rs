@@ -102,7 +102,7 @@ impl OwnKafka {
     }
 
     /// Runs a class of Kafka's own tools.
-    #[cfg(all(feature = "tls", feature = "dlq", feature = "audit"))]
+    #[cfg(feature = "dlq")]
     pub fn run(&self, arguments: &[&str]) {
         let output = script(&self.home, &[&["run"], arguments].concat()).output().expect("bash runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
