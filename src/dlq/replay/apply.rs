@@ -29,6 +29,8 @@ use crate::models::to_safe_vec;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest sleep while a record is not due: a stop is noticed so soon.
 const NAP: Duration = Duration::from_millis(50);
+/// Being this late is caught up with; what was missed in a longer stall is not sent in a burst.
+const CATCH_UP: Duration = Duration::from_secs(1);
 /// How many batches may wait between those who prepare, send and note.
 const PREPARED_AHEAD: usize = 16;
 const SETTLED_BEHIND: usize = 2;
@@ -186,7 +188,8 @@ pub fn apply(
         let (targets, chosen) = (&targets, &chosen);
         scope.spawn(move || Workshop::new(settings, plan, targets, audit).run(chosen, &give));
         let sender = Sender::new(plan, id, producer, settled);
-        let sent = Run { settings, plan, audit, stop, progress, total, done: 0, sender }.go(&prepared);
+        let sent =
+            Run { settings, plan, audit, stop, progress, total, done: 0, pace: None, sender }.go(&prepared);
         // Whoever prepares is told by this that nobody wants more.
         drop(prepared);
         let (ended, sender, done) = match sent {
@@ -329,6 +332,8 @@ struct Run<'a, 'b> {
     progress: &'b mut dyn FnMut(Progress),
     total: u64,
     done: u64,
+    /// Since when the rate is kept, and how many records were due since.
+    pace: Option<(Instant, u64)>,
     sender: Sender<'a>,
 }
 
@@ -336,8 +341,6 @@ type Batches = Receiver<Result<Vec<Prepared>, ReplayError>>;
 
 impl<'a> Run<'a, '_> {
     fn go(mut self, prepared: &Batches) -> Result<(Ended, Sender<'a>, u64), ReplayError> {
-        let begun = Instant::now();
-        let mut paced: u64 = 0;
         let mut steps = Steps::new(self.settings, self.plan, self.audit)?;
         self.sender.watched = steps.is_some();
         let mut ended = Ended::Complete;
@@ -352,11 +355,10 @@ impl<'a> Run<'a, '_> {
                         continue;
                     }
                 };
-                if !self.wait_until_due(begun, paced)? {
+                if !self.wait_until_due()? {
                     ended = Ended::Stopped;
                     break 'all;
                 }
-                paced += 1;
                 self.sender.push(*item)?;
                 self.done += 1;
                 if let Some(of) = steps.as_mut()
@@ -385,17 +387,21 @@ impl<'a> Run<'a, '_> {
         Ok((ended, self.sender, self.done))
     }
 
-    /// Waits for the n-th record's time, ending transactions that would stay open; false when it is told to stop.
-    fn wait_until_due(&mut self, begun: Instant, number: u64) -> Result<bool, ReplayError> {
+    /// Waits for the next record's time, ending transactions that would stay open; false when it is told to stop.
+    fn wait_until_due(&mut self) -> Result<bool, ReplayError> {
         loop {
             if (self.stop)() {
                 return Ok(false);
             }
             let Some(rate) = self.settings.rate else { return Ok(true) };
+            // From the first record on, so that what came before is no reason for a burst; nor is a long stall.
+            let (begun, number) = self.pace.unwrap_or((Instant::now(), 0));
             #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 records")]
             let due = Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX);
             let left = due.saturating_sub(begun.elapsed());
             if left.is_zero() {
+                let is_late = begun.elapsed().saturating_sub(due) > CATCH_UP;
+                self.pace = Some(if is_late { (Instant::now(), 1) } else { (begun, number + 1) });
                 return Ok(true);
             }
             if self.sender.is_due() {

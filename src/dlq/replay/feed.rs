@@ -23,8 +23,8 @@ pub(super) struct Fed {
 struct Lane {
     /// In the order of sending.
     order: VecDeque<usize>,
-    /// By offset, those that were not passed yet.
-    wanted: BTreeMap<i64, usize>,
+    /// By offset, those that were not passed yet: of several at one place at most one is what it says, which others judge.
+    wanted: BTreeMap<i64, Vec<usize>>,
     /// Read, but not their turn yet.
     early: HashMap<usize, Option<Box<Letter>>>,
 }
@@ -34,7 +34,7 @@ impl Lane {
     fn passed(&mut self, offset: i64) {
         let rest = self.wanted.split_off(&offset);
         let gone = std::mem::replace(&mut self.wanted, rest);
-        self.early.extend(gone.into_values().map(|at| (at, None)));
+        self.early.extend(gone.into_values().flatten().map(|at| (at, None)));
     }
 
     /// Those whose turn it is.
@@ -65,10 +65,7 @@ pub(super) fn feed(
             early: HashMap::new(),
         });
         lane.order.push_back(*at);
-        if let Some(other) = lane.wanted.insert(entry.dlq_offset, *at) {
-            // Two entries at one place: at most one of them is what it says.
-            lane.early.insert(other, None);
-        }
+        lane.wanted.entry(entry.dlq_offset).or_default().push(*at);
     }
     let admin = Admin::new(kafka)?;
     let partitions = admin.topic(topic)?.map_or(0, |info| info.partitions);
@@ -90,8 +87,9 @@ pub(super) fn feed(
         while let Some(record) = reader.read()? {
             let Some(lane) = lanes.get_mut(&record.partition) else { continue };
             lane.passed(record.offset);
-            if let Some(at) = lane.wanted.remove(&record.offset) {
-                lane.early.insert(at, Some(Box::new(Letter::read(&record))));
+            if let Some(entries) = lane.wanted.remove(&record.offset) {
+                let letter = Box::new(Letter::read(&record));
+                lane.early.extend(entries.into_iter().map(|at| (at, Some(letter.clone()))));
             }
             if !lane.due(give) {
                 return Ok(());
@@ -135,7 +133,7 @@ mod tests {
     fn entries_come_in_their_order_and_what_was_passed_is_gone() {
         let mut lane = Lane {
             order: [0, 1, 2, 3].into(),
-            wanted: [(30, 0), (10, 1), (20, 2), (40, 3)].into(),
+            wanted: [(30, 0), (10, 1), (20, 2), (40, 3)].map(|(offset, at)| (offset, vec![at])).into(),
             early: HashMap::new(),
         };
         let mut given = Vec::new();
@@ -146,7 +144,7 @@ mod tests {
         for offset in [10, 30] {
             lane.passed(offset);
             let at = lane.wanted.remove(&offset).expect("wanted");
-            lane.early.insert(at, Some(Box::new(super::super::record::tests::letter())));
+            lane.early.insert(at[0], Some(Box::new(super::super::record::tests::letter())));
             lane.due(&mut give);
         }
         lane.passed(i64::MAX);

@@ -3,6 +3,7 @@
 //! a dead letter, that it was processed; for a dead letter is there before its offset is committed.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -107,20 +108,20 @@ impl Watch<'_> {
     pub(super) fn outcomes(&self, asked: &[Asked<'_>]) -> Result<Vec<ReplayOutcome>, ReplayError> {
         match self.audit {
             Some(audit) => from_log(audit, asked),
-            None => self.from_kafka(asked),
+            None => self.asked_of_kafka(asked),
         }
     }
 
-    fn from_kafka(&self, asked: &[Asked<'_>]) -> Result<Vec<ReplayOutcome>, ReplayError> {
+    fn asked_of_kafka(&self, asked: &[Asked<'_>]) -> Result<Vec<ReplayOutcome>, ReplayError> {
         let mut committed: HashMap<(&str, &str), BTreeMap<i32, i64>> = HashMap::new();
         let admin = Admin::new(self.kafka)?;
         // First what is committed, then the dead letters: in the other order one could come in between.
         for asked in asked {
             let Some(arrival) = asked.arrival else { continue };
             let key = (self.group_of(asked), arrival.topic.as_str());
-            if !committed.contains_key(&key) {
+            if let Entry::Vacant(place) = committed.entry(key) {
                 let partitions = admin.topic(key.1)?.map_or(0, |info| info.partitions);
-                committed.insert(key, committed_offsets(self.kafka, key.0, key.1, partitions)?);
+                place.insert(committed_offsets(self.kafka, key.0, key.1, partitions)?);
             }
         }
         let died = self.died()?;

@@ -116,17 +116,14 @@ impl<'a> Sender<'a> {
             (self.bytes, self.opened) = (0, Instant::now());
         }
         let sent = offer(&mut self.producer, self.items.len(), &item.record);
-        match sent {
-            Err(SendError::TooLarge) => {
-                self.problem(item.at, ProblemKind::RecordRefused, "it is larger than the target takes");
-                if self.items.is_empty() {
-                    // Nothing else is in it.
-                    self.producer.abort().map_err(|e| self.failed(e))?;
-                }
-                return Ok(());
+        // Of any other error the transaction's end says why.
+        if let Err(SendError::TooLarge) = sent {
+            self.problem(item.at, ProblemKind::RecordRefused, "it is larger than the target takes");
+            if self.items.is_empty() {
+                // Nothing else is in it.
+                self.producer.abort().map_err(|e| self.failed(e))?;
             }
-            // The transaction has failed already, and its end says why.
-            Err(_) | Ok(()) => {}
+            return Ok(());
         }
         self.bytes += item.bytes();
         self.items.push(item);

@@ -149,7 +149,8 @@ fn a_rate_is_kept_and_a_stop_ends_at_a_boundary() {
     assert_eq!(millis.len(), 1_200 - first);
     let (took, count) = (millis[millis.len() - 1] - millis[0], i64::try_from(millis.len() - 1).expect("few"));
     let expected = count * 1_000 / 300;
-    assert!((took - expected).abs() <= expected / 10 + 100, "{took} ms instead of {expected}");
+    // A busy machine may be slower, but never faster.
+    assert!((expected - 100..expected * 4).contains(&took), "{took} ms instead of {expected}");
     assert!(times(&world, &world.topic).values().all(|times| *times == 1));
 }
 
