@@ -70,7 +70,9 @@ fn resolve(text: &str) -> Option<TrackerSettings> {
 
 fn secrets() -> String {
     let line = |key: &&str| format!("\"{key}\" = \"{MARK}-{key}\"\n");
-    format!("[kafka.properties]\n{}", SECRETS.iter().map(line).collect::<String>())
+    // Without the feature those of TLS are refused before anything else is looked at.
+    let known = SECRETS.iter().filter(|key| cfg!(feature = "tls") || !key.starts_with("ssl."));
+    format!("[kafka.properties]\n{}", known.map(line).collect::<String>())
 }
 
 /// Each setting of each section, as config/default.toml lists them, those without a default too.
