@@ -34,6 +34,7 @@ mod flows {
     mod full_disk;
     mod group;
     mod guard;
+    mod hostile;
     #[cfg(feature = "audit")]
     mod journal;
     mod many_orders;
