@@ -14,11 +14,11 @@ use crate::kafka::wait_until_reachable;
 /// List dead letters.
 #[derive(Args)]
 pub struct List {
-    #[command(flatten)]
-    filters: Filters,
     /// Go on with those that come, until it is stopped
     #[arg(short, long)]
     follow: bool,
+    #[command(flatten)]
+    filters: Filters,
 }
 
 impl List {

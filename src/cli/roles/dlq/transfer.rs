@@ -17,11 +17,11 @@ use crate::kafka::wait_until_reachable;
 /// Write dead letters to a file.
 #[derive(Args)]
 pub struct Export {
-    #[command(flatten)]
-    filters: Filters,
     /// The file, which must not exist yet; "-" is the standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    filters: Filters,
 }
 
 impl Export {
