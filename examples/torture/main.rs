@@ -41,7 +41,7 @@ use clap::Parser;
 use crate::cluster::Cluster;
 use crate::plan::{Kind, Plan};
 use crate::report::Report;
-use crate::round::{Ground, Round};
+use crate::round::{Ground, PROGRESS, Round};
 use crate::target::Target;
 
 /// Torments the tracker with faults, and checks that nothing is lost.
@@ -163,7 +163,7 @@ fn torment(
         let at = begun.elapsed();
         let took_place = round.inject(&step);
         let healed = round.reached();
-        let progress = round.progress(&healed);
+        let progress = round.progress(&healed, PROGRESS);
         println!(
             "  {:>6.1}s {step}{}: progress after {:.1}s, {} outcomes",
             at.as_secs_f32(),

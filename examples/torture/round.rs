@@ -91,7 +91,7 @@ impl<'a> Round<'a> {
         for name in TRACKERS {
             round.start_tracker(name, None);
         }
-        round.progress(&Reached::new());
+        round.progress(&Reached::new(), STUCK);
         round
     }
 
@@ -172,14 +172,14 @@ impl<'a> Round<'a> {
         self.watch.reached.clone()
     }
 
-    /// Waits until every partition has outcomes beyond those of then; says how long that took.
-    pub fn progress(&mut self, then: &Reached) -> Duration {
+    /// Waits until every partition has outcomes beyond those of then, which is to be soon; says how long that took.
+    pub fn progress(&mut self, then: &Reached, soon: Duration) -> Duration {
         let begun = Instant::now();
         loop {
             self.watch.look();
             let took = begun.elapsed();
             if self.watch.is_beyond(then, PARTITIONS) {
-                if took > PROGRESS {
+                if took > soon {
                     self.complain(format!("progress came back only after {took:.1?}"));
                 }
                 return took;

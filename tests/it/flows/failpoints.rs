@@ -66,14 +66,14 @@ fn all_of(flow: &str, cases: &[(&str, i32)], answers: u16) {
 #[test]
 fn good_records_have_one_outcome_wherever_the_tracker_dies() {
     let cases =
-        [("after-append:4", -9), ("after-fdatasync:4", -9), ("before-commit:2", -9), ("power-cut:4", -9)];
+        [("after-append:4", -9), ("after-fdatasync:4", -9), ("before-commit:1", -9), ("power-cut:4", -9)];
     all_of("dies-good", &cases, 200);
 }
 
 #[test]
 fn a_published_dead_letter_is_not_processed_as_well_wherever_the_tracker_dies() {
     let cases =
-        [("after-publish:3", -9), ("after-append:4", -9), ("after-fdatasync:4", -9), ("before-commit:2", -9)];
+        [("after-publish:3", -9), ("after-append:4", -9), ("after-fdatasync:4", -9), ("before-commit:1", -9)];
     all_of("dies-bad", &cases, 422);
 }
 

@@ -23,11 +23,9 @@ fn refused_commits_are_made_again() {
     }
     world.send_orders(50);
     let refusals = [
-        Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
-        Code::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
-        Code::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS,
-        Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
         Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+        Code::RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE,
+        Code::RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE,
     ];
     mock.request_errors(RDKafkaApiKey::OffsetCommit, &refusals);
     let audit = world.track_to_end("tracker", &["--commit-interval", "50ms"]);
