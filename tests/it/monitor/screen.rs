@@ -92,6 +92,18 @@ impl Screen {
         assert!(status.expect("kill runs").success());
     }
 
+    /// Takes the terminal away, and waits for the end of what ran there.
+    pub fn hang_up(&mut self) {
+        let process = Path::new("/proc").join(self.pid());
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+        let begun = Instant::now();
+        while process.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it goes on without a terminal");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Waits for its end: its exit code. The terminal must be as it was.
     pub fn ended(&mut self) -> Option<i32> {
         let begun = Instant::now();

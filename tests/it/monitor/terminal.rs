@@ -68,6 +68,14 @@ fn each_signal_gives_the_terminal_back() {
 }
 
 #[test]
+fn it_ends_when_its_terminal_is_gone() {
+    let it = running();
+    let mut screen = Screen::start(it.folder.path(), (80, 24), "");
+    screen.wait_shown("Outcomes");
+    screen.hang_up();
+}
+
+#[test]
 fn a_small_terminal_shows_one_pane_and_a_large_one_all() {
     let it = running();
     let mut screen = Screen::start(it.folder.path(), (40, 10), "");
