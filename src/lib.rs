@@ -42,7 +42,7 @@ pub mod audit;
 pub mod cli;
 #[cfg(feature = "handler")]
 pub mod dlq;
-#[cfg(any(feature = "tracker", feature = "audit"))]
+#[cfg(any(feature = "tracker", feature = "audit", feature = "dlq"))]
 mod failpoint;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -28,6 +28,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Whether the value of a librdkafka property must not be shown.
+#[cfg(any(feature = "cli", feature = "kafka"))]
 pub(crate) fn is_secret(key: &str) -> bool {
     ["password", "secret", "passphrase", "key.pem", "oauthbearer.config", "jaas"]
         .iter()
