@@ -130,7 +130,7 @@ pub struct PlanEntry {
     pub group: Option<String>,
     /// How often it was replayed before it died this time.
     pub replay_count: u32,
-    /// What its replay will be called: see [`replay_id`].
+    /// What its replay will be called: the UUIDv5 of the plan and the dead letter.
     pub replay_id: Uuid,
     /// What is sent instead of the payload that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
