@@ -95,14 +95,6 @@ pub enum RunError {
     #[cfg(feature = "monitor")]
     #[error(transparent)]
     Monitor(#[from] crate::monitor::MonitorError),
-    /// A later version can do it.
-    #[error("{what} is not built yet; {meanwhile}")]
-    NotBuilt {
-        /// What was asked for.
-        what: String,
-        /// What to use until then.
-        meanwhile: &'static str,
-    },
     /// Reading or writing.
     #[error("{what}")]
     Io {
@@ -154,7 +146,6 @@ impl RunError {
             Self::Unconfirmed { .. } => Exit::Unconfirmed,
             #[cfg(feature = "monitor")]
             Self::Monitor(error) => monitor_exit(error),
-            Self::NotBuilt { .. } => Exit::Failure,
             Self::Io { source, .. } => output_exit(source),
         }
     }
@@ -351,7 +342,6 @@ mod tests {
         for (error, exit) in [
             (RunError::from(ConfigError::value("--topic", "x")), Exit::Usage),
             (ConfigError::NotBuilt("notify").into(), Exit::Failure),
-            (RunError::NotBuilt { what: "it".to_owned(), meanwhile: "wait" }, Exit::Failure),
             (RunError::Unconfirmed { what: "it".to_owned() }, Exit::Unconfirmed),
             (RunError::io("print")(std::io::Error::other("x")), Exit::Failure),
             (RunError::io("print")(pipe), Exit::Done),
