@@ -56,13 +56,16 @@ impl Tracker<'_> {
         }
     }
 
-    /// The first commit of a group: nothing is done yet, and dead letters can only come from here on.
-    pub(super) fn note_start(&self, commits: &[Commit]) {
+    /// The first commit of a group: nothing is done yet, and dead letters can only come from here on. The next commit
+    /// waits for its answer, and says the same again where there is none.
+    pub(super) fn note_start(&mut self, commits: &[Commit]) {
         if commits.is_empty() {
             return;
         }
-        if let Err(error) = self.consumer.commit_async(commits) {
-            tracing::warn!(error = chain_of(&error), "the group's start was not noted");
+        self.commits.last = Instant::now();
+        match self.consumer.commit_async(commits) {
+            Ok(()) => self.commits.unanswered = true,
+            Err(error) => tracing::warn!(error = chain_of(&error), "the group's start was not noted"),
         }
     }
 
