@@ -30,7 +30,11 @@ mod target;
 #[path = "../../tests/it/support/topics.rs"]
 #[allow(dead_code, reason = "the flows use more of it")]
 mod topics;
+#[path = "../../tests/it/support/wait.rs"]
+mod wait;
 mod watch;
+#[path = "../../tests/it/support/watchdog.rs"]
+mod watchdog;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -198,16 +202,4 @@ fn clock(folder: &Path) -> Option<(PathBuf, PathBuf)> {
     }
     println!("no C compiler: the clock is not stepped");
     None
-}
-
-/// Polls until `found` gives something.
-fn wait_for<T>(what: &str, seconds: u64, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    loop {
-        if let Some(value) = found() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "waited {seconds} s in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -4,8 +4,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::producer::{BaseRecord, Producer as _};
 use serde_json::Value;
 
 use crate::support::{World, bytes, order, program, rechain, wait_for};
@@ -281,12 +280,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[test]
 fn aborted_transactions_and_markers_are_no_loss() {
     let Some(world) = World::real("proof-transactions", 1) else { return };
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &world.servers)
-        .set("transactional.id", &world.topic)
-        .create()
-        .expect("a producer");
-    producer.init_transactions(PATIENCE).expect("transactions");
+    let producer = world.transactional_producer();
     for (id, commit) in [("a", true), ("gone", false), ("b", true), ("gone too", false)] {
         producer.begin_transaction().expect("begun");
         let value = bytes(&order(id));

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use pubsub_kafka::models::Outcome;
-use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::support::{Audit, World, bytes, order};
@@ -31,16 +30,6 @@ fn transaction(world: &World, producer: &BaseProducer, partition: i32, ids: &[&s
     ended.expect("ended");
 }
 
-fn producer(world: &World) -> BaseProducer {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &world.servers)
-        .set("transactional.id", &world.topic)
-        .create()
-        .expect("a producer");
-    producer.init_transactions(PATIENCE).expect("transactions");
-    producer
-}
-
 fn offsets(audit: &Audit) -> Vec<(i32, i64)> {
     let outcomes = audit.by_offset();
     assert!(outcomes.values().all(|entry| entry.outcome == Outcome::Processed));
@@ -50,7 +39,7 @@ fn offsets(audit: &Audit) -> Vec<(i32, i64)> {
 #[test]
 fn only_committed_records_have_outcomes_and_markers_hold_back_no_end() {
     let Some(world) = World::real("transactions", 4) else { return };
-    let producer = producer(&world);
+    let producer = world.transactional_producer();
     transaction(&world, &producer, 0, &["a", "b"], true);
     transaction(&world, &producer, 1, &["gone"], false);
     transaction(&world, &producer, 2, &["c"], true);
@@ -73,7 +62,7 @@ fn only_committed_records_have_outcomes_and_markers_hold_back_no_end() {
 fn an_open_transaction_is_not_waited_for() {
     let Some(world) = World::real("open-transaction", 1) else { return };
     world.send_orders(2);
-    let producer = producer(&world);
+    let producer = world.transactional_producer();
     producer.begin_transaction().expect("begun");
     let value = bytes(&order("open"));
     producer

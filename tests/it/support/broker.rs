@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use super::watchdog::watch;
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
 
 /// Whether a missing Kafka (or another client that a flow needs) is a failure.
@@ -76,7 +78,7 @@ impl OwnKafka {
         let folder = tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let home = folder.expect("a folder for Kafka").keep();
         // From here on its drop stops and removes whatever there is by then.
-        let mut own = Self { servers: String::new(), watchdog: watch(&home), home };
+        let mut own = Self { servers: String::new(), watchdog: watch(SCRIPT, &home), home };
         let mut said = String::new();
         for _ in 0..3 {
             let (port, controller_port) = free_ports();
@@ -122,21 +124,6 @@ impl Drop for OwnKafka {
         drop(self.watchdog.stdin.take());
         drop(self.watchdog.wait());
     }
-}
-
-fn watch(home: &Path) -> Child {
-    use std::os::unix::process::CommandExt as _;
-    Command::new("bash")
-        .args(["-c", "read -r _; \"$0\" stop; rm -rf \"$1\"", SCRIPT])
-        .arg(home)
-        .env("KAFKA_HOME_DIR", home)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // Ctrl-C ends the tests; the watchdog then has its work to do.
-        .process_group(0)
-        .spawn()
-        .expect("bash runs")
 }
 
 fn script(home: &Path, arguments: &[&str]) -> Command {

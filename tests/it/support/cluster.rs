@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use tokio::runtime::Handle;
 
 use super::proxy::{Mode, Proxy};
+use super::watchdog::watch;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
 /// Ports of one cluster: from the base on the brokers', then their controllers', then those that the proxies connect to.
@@ -44,7 +45,7 @@ impl Cluster {
             );
             std::fs::write(home.join(format!("extra.{}", n + 1)), text).expect("written");
         }
-        let cluster = Self { brokers, proxies, base, watchdog: watch(home), home: home.to_owned() };
+        let cluster = Self { brokers, proxies, base, watchdog: watch(SCRIPT, home), home: home.to_owned() };
         cluster.script(&["start", "--brokers", &brokers.to_string()]);
         cluster
     }
@@ -114,23 +115,6 @@ fn free_base(brokers: u16) -> u16 {
     };
     let first = 12_000 + u16::try_from(std::process::id() % 300).expect("a small number") * 30;
     (first..32_000).step_by(30).find(all_free).expect("free ports")
-}
-
-fn watch(home: &Path) -> Child {
-    use std::os::unix::process::CommandExt as _;
-    // A stopped broker would not hear that it is to end.
-    let end = "read -r _; for pid in $(\"$0\" pid); do kill -CONT \"$pid\"; done; \"$0\" stop; rm -rf \"$1\"";
-    Command::new("bash")
-        .args(["-c", end, SCRIPT])
-        .arg(home)
-        .env("KAFKA_HOME_DIR", home)
-        .env("KAFKA_STOP_TIMEOUT", "5")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .expect("bash runs")
 }
 
 fn command(home: &Path, base: u16, arguments: &[&str]) -> Command {

@@ -15,9 +15,9 @@ mod python;
 pub mod secure;
 mod target;
 mod topics;
+mod wait;
+mod watchdog;
 mod world;
-
-use std::time::{Duration, Instant};
 
 pub use audit::{Audit, counts, rechain};
 pub use broker::{OwnKafka, has_java, not_run};
@@ -30,19 +30,8 @@ pub use proxy::{Mode, Proxy};
 pub use python::{python, run_script};
 pub use target::{Answer, Target};
 pub use topics::{Raw, Reader};
+pub use wait::wait_for;
 pub use world::World;
-
-/// Polls until `found` gives something. Fails the test after the deadline, with what was waited for.
-pub fn wait_for<T>(what: &str, seconds: u64, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    loop {
-        if let Some(value) = found() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "waited {seconds} s in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// Polls until `done` says true.
 pub fn wait_until(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {

@@ -73,7 +73,7 @@ impl Reader {
             list.add_partition(topic, number);
         }
         // A new group's coordinator may still be moving in.
-        let found = super::wait_for("the group's offsets", 20, || {
+        let found = super::wait::wait_for("the group's offsets", 20, || {
             self.client.committed_offsets(list.clone(), TIMEOUT).ok()
         });
         let offset =

@@ -9,6 +9,7 @@ use pubsub_kafka::kafka::{Admin, Delivered, Outgoing, Producer, ProducerOptions,
 use pubsub_kafka::record::Header;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::process::start;
 use super::{Audit, Raw, Reader, Running, broker, not_run, wait_for};
@@ -183,6 +184,17 @@ impl World {
         };
         let deliveries: Vec<_> = records.into_iter().map(send).collect();
         deliveries.into_iter().map(|one| self.runtime.block_on(one).expect("acknowledged")).collect()
+    }
+
+    /// The plain client in transactions: what its records' readers see is up to the test.
+    pub fn transactional_producer(&self) -> BaseProducer {
+        let producer: BaseProducer = rdkafka::ClientConfig::new()
+            .set("bootstrap.servers", &self.servers)
+            .set("transactional.id", &self.topic)
+            .create()
+            .expect("a producer");
+        producer.init_transactions(Duration::from_secs(20)).expect("transactions");
+        producer
     }
 
     /// A record for one partition of the source topic.
