@@ -15,16 +15,15 @@ pub(crate) fn reached(point: &str) {
     let _ = point;
 }
 
-/// In the place of a sync: lets the disk lose what was not synced, all of it before an error (`fsync-error`), or a part
-/// of it before a power cut (`power-cut`). A killed process alone loses nothing, because the page cache outlives it.
+/// In the place of a sync: the disk refuses it (`fsync-error`), while the page cache still shows what is not on it; or a
+/// part of that is lost in a power cut (`power-cut`). A killed process alone loses nothing: the page cache outlives it.
 ///
 /// # Errors
 /// The error of a failed sync.
-pub(crate) fn lose_unsynced(file: &File, durable_len: u64) -> io::Result<()> {
+pub(crate) fn refuse_sync(file: &File, durable_len: u64) -> io::Result<()> {
     #[cfg(feature = "failpoints")]
     {
         if armed::is_due("fsync-error") {
-            file.set_len(durable_len)?;
             return Err(io::Error::other("input/output error of a failpoint"));
         }
         if armed::is_due("power-cut") {

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::lock::Lock;
-use super::{AuditError, segments};
+use super::{AuditError, segments, unsynced};
 use crate::failpoint;
 
 /// The open live file.
@@ -30,6 +30,29 @@ impl AuditFile {
         let lock = Lock::take(path)?;
         let (file, durable_len) = open_live(path)?;
         Ok(Self { path: path.to_owned(), file, _lock: lock, durable_len })
+    }
+
+    /// Cuts off what a failed sync has left, and says how much that was and where it is now.
+    ///
+    /// # Errors
+    /// [`AuditError::Io`]; the next start tries again.
+    pub(super) fn cut_unsynced(&mut self) -> Result<Option<(u64, PathBuf)>, AuditError> {
+        let path = self.path.clone();
+        let io = |what: &'static str| {
+            let path = path.clone();
+            move |source| AuditError::Io { what, path, source }
+        };
+        let marked = unsynced::marked(&path).map_err(io("read the mark that a failed sync left beside"))?;
+        let Some(durable_len) = marked else { return Ok(None) };
+        let beyond = self.durable_len.saturating_sub(durable_len);
+        let cut = if beyond > 0 {
+            let side = self.set_aside(durable_len).map_err(io("move what a failed sync left in"))?;
+            Some((beyond, side))
+        } else {
+            None
+        };
+        unsynced::unmark(&path).map_err(io("remove the mark that a failed sync left beside"))?;
+        Ok(cut)
     }
 
     /// The file's path.
@@ -70,7 +93,8 @@ impl AuditFile {
     ///
     /// # Errors
     /// What the write said; the file is cut back to its last durable line then, so that another try starts clean.
-    /// [`WriteFailure::Sync`] is final: after a failed sync nothing is known of the file's end.
+    /// [`WriteFailure::Sync`] is final: after a failed sync nothing is known of the file's end, and a mark beside it says
+    /// so to the next start.
     pub(super) fn append(&mut self, buffers: &[&[u8]]) -> Result<(), WriteFailure> {
         let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|bytes| IoSlice::new(bytes)).collect();
         let mut left = &mut slices[..];
@@ -82,14 +106,14 @@ impl AuditFile {
                 Err(error) => return Err(self.cut_back(error)),
             }
         }
-        self.sync().map_err(WriteFailure::Sync)?;
+        self.sync().map_err(|error| self.distrust(error))?;
         self.durable_len += buffers.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         failpoint::reached("after-append");
-        failpoint::lose_unsynced(&self.file, self.durable_len)?;
+        failpoint::refuse_sync(&self.file, self.durable_len)?;
         self.file.sync_data()?;
         failpoint::reached("after-fdatasync");
         Ok(())
@@ -98,11 +122,23 @@ impl AuditFile {
     fn cut_back(&self, error: io::Error) -> WriteFailure {
         match self.file.set_len(self.durable_len) {
             Ok(()) => WriteFailure::Write(error),
-            Err(cut) => WriteFailure::Sync(cut),
+            Err(cut) => self.distrust(cut),
         }
     }
 
-    /// Copies what follows the last complete line into a side file, syncs it, and cuts it off here.
+    fn distrust(&self, error: io::Error) -> WriteFailure {
+        if let Err(mark) = unsynced::mark(&self.path, self.durable_len) {
+            tracing::error!(
+                error = %mark,
+                path = %self.path.display(),
+                durable_bytes = self.durable_len,
+                "what follows these bytes of the audit log may not be on disk, and this could not be noted beside it",
+            );
+        }
+        WriteFailure::Sync(error)
+    }
+
+    /// Copies what follows these bytes into a side file, syncs it, and cuts it off here.
     pub(super) fn set_aside(&mut self, complete: u64) -> io::Result<PathBuf> {
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".torn-{complete}-{}", jiff::Timestamp::now().as_millisecond()));

@@ -40,7 +40,7 @@ pub struct Journal {
     pub place: Place,
     /// What it knows, by partition.
     pub known: BTreeMap<TopicPartition, Known>,
-    /// A torn last line that was moved aside: how long it was, and where it is.
+    /// What was moved aside, a torn last line or what a failed sync had left: how long it was, and where it is.
     pub torn: Option<(u64, PathBuf)>,
     /// Whether there was nothing before.
     pub is_new: bool,
@@ -69,7 +69,8 @@ impl Journal {
     fn open_for(path: &Path, group: Option<&str>, hashing: Hashing) -> Result<Self, AuditError> {
         let mut file = AuditFile::open(path)?;
         let mut found = Reading::new(hashing);
-        let torn = read_live(&mut found, &mut file)?;
+        let unsynced = file.cut_unsynced()?;
+        let torn = read_live(&mut found, &mut file)?.or(unsynced);
         if found.sealed {
             // The process ended between sealing the segment and renaming it.
             file.rotate(found.place.segment)?;

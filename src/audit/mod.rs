@@ -23,6 +23,7 @@ mod scan;
 mod segments;
 #[cfg(feature = "audit")]
 pub mod trace;
+mod unsynced;
 mod verify;
 mod writer;
 

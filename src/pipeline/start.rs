@@ -136,7 +136,7 @@ pub fn run(
         tracing::warn!(
             torn_bytes,
             side_file = %side.display(),
-            "the last audit line was torn by a crash: moved it aside, its record will be read again",
+            "the audit log's end was torn by a crash or left by a failed sync: moved it aside, its records are read again",
         );
     }
     if journal.is_new {

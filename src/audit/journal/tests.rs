@@ -159,6 +159,33 @@ fn a_crash_between_sealing_and_renaming_is_finished_by_the_next_start() {
 }
 
 #[test]
+fn what_a_failed_sync_left_is_not_believed() {
+    let (folder, path) = folder();
+    write_journal(&path);
+    let text = std::fs::read(&path).expect("read");
+    let durable: usize = text.split_inclusive(|byte| *byte == b'\n').take(5).map(<[u8]>::len).sum();
+    crate::audit::unsynced::mark(&path, durable as u64).expect("marked");
+    let journal = open(&path);
+    assert_eq!((journal.place.lines, outcomes(&journal, 0)), (5, vec![(0, 3)]));
+    let (bytes, side) = journal.torn.clone().expect("moved aside");
+    assert_eq!(bytes, (text.len() - durable) as u64);
+    assert_eq!(std::fs::read(side).expect("read"), text[durable..]);
+    Written::start(journal, u64::MAX).end();
+    assert!(std::fs::read_to_string(&path).expect("read").contains("\"event_type\":\"audit.recovered\""));
+    // Once is enough: what comes now is on disk.
+    assert!(open(&path).torn.is_none());
+    // Where nothing stands behind the mark, there is nothing to cut.
+    let lines = open(&path).place.lines;
+    crate::audit::unsynced::mark(&path, std::fs::metadata(&path).expect("there").len()).expect("marked");
+    let journal = open(&path);
+    assert_eq!((journal.place.lines, journal.torn), (lines, None));
+    std::fs::write(folder.path().join(".tracker.events.unsynced"), "1").expect("written");
+    drop(journal.file);
+    let error = Journal::open(&path, "group", Hashing::PLAIN).expect_err("half a mark");
+    assert!(matches!(error, AuditError::Io { .. }), "{error}");
+}
+
+#[test]
 fn another_groups_journal_is_refused() {
     let (_folder, path) = folder();
     write_journal(&path);

@@ -30,6 +30,7 @@ fn die_and_go_on(flow: &str, failpoint: &str, expected: i32, answers: u16) {
     let mut dying = Running::spawn(command, &world.path(""), "tracker");
     assert_eq!(dying.ended_within(Duration::from_secs(60)), expected, "{failpoint}: {}", dying.stderr());
     let letters_before = world.read(&world.dlq).len();
+    let left = std::fs::read(world.path("tracker.events")).expect("the journal");
 
     status.store(200, Ordering::Relaxed);
     let audit = world.track_to_end("tracker", &flags);
@@ -39,6 +40,17 @@ fn die_and_go_on(flow: &str, failpoint: &str, expected: i32, answers: u16) {
     let letters = world.read(&world.dlq);
     assert_eq!(letters.len(), letters_before, "{failpoint}: a record was dead-lettered again");
     assert_eq!(letters.len(), audit.count(Outcome::DeadLettered), "{failpoint}");
+    if failpoint.starts_with("fsync-error") {
+        // The page cache still showed lines, and nobody believed them.
+        let cut = std::fs::read(side_file(&world)).expect("what was cut");
+        assert!(
+            !cut.is_empty() && left.ends_with(&cut),
+            "{failpoint}: {} of {} bytes",
+            cut.len(),
+            left.len()
+        );
+        assert!(!world.path(".tracker.events.unsynced").exists(), "{failpoint}");
+    }
     if answers != 200 {
         assert!(!letters.is_empty(), "{failpoint}: it died too early to show anything");
     }
@@ -52,6 +64,16 @@ fn die_and_go_on(flow: &str, failpoint: &str, expected: i32, answers: u16) {
         let key = format!("{}/0/{}", world.topic, entry.kafka_offset);
         assert_eq!(posts.get(&key), Some(&1), "{failpoint}: {key} was dead-lettered and processed");
     }
+}
+
+/// The one side file beside the journal.
+fn side_file(world: &World) -> std::path::PathBuf {
+    let files =
+        std::fs::read_dir(world.path("")).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let is_side = |path: &std::path::PathBuf| path.to_string_lossy().contains("tracker.events.torn-");
+    let sides: Vec<_> = files.filter(is_side).collect();
+    let [side] = &sides[..] else { panic!("one side file, not {sides:?}") };
+    side.clone()
 }
 
 /// Each has to wait until the group gives the dead member up, so they wait together.
