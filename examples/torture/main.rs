@@ -6,6 +6,7 @@
 //! ```
 //!
 //! The seed gives the faults, their order, times and victims, and the orders. Folders of rounds with a finding are kept.
+//! SIGTERM ends it early: the round that runs is drained and checked.
 
 #![allow(
     clippy::expect_used,
@@ -38,6 +39,8 @@ mod watchdog;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -122,12 +125,14 @@ fn run(flags: &Flags) -> Report {
         target: &target,
         clock,
         rate: flags.rate,
+        stop: Arc::new(AtomicBool::new(false)),
     };
 
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&ground.stop)).expect("a handler");
     let mut report = Report::default();
     let end = Instant::now() + Duration::from_secs_f64(flags.minutes * 60.0);
     let mut number = flags.round;
-    while Instant::now() < end && report.trouble.is_empty() {
+    while Instant::now() < end && report.trouble.is_empty() && !ground.is_stopped() {
         let round_end = end.min(Instant::now() + Duration::from_secs_f64(flags.round_minutes * 60.0));
         torment(&ground, &folder, seed, number, &kinds, round_end, &mut report);
         number += 1;
@@ -160,7 +165,7 @@ fn torment(
     let begun = Instant::now();
     for step in Plan::new(seed, number, kinds.to_vec()) {
         std::thread::sleep(step.calm);
-        if Instant::now() >= end || !round.trouble.is_empty() {
+        if Instant::now() >= end || !round.trouble.is_empty() || ground.is_stopped() {
             break;
         }
         round.supervise();

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pubsub_kafka::config::KafkaSettings;
@@ -36,6 +38,14 @@ pub struct Ground<'a> {
     /// The clock's shim and its step, where there is a compiler for it.
     pub clock: Option<(PathBuf, PathBuf)>,
     pub rate: u32,
+    /// Set when the run is to end early.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Ground<'_> {
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// One round at work.
