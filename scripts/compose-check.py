@@ -39,6 +39,7 @@ SERVICE_KEYS = {
     "depends_on", "healthcheck", "restart", "hostname", "container_name", "user", "working_dir", "labels", "profiles",
     "stop_grace_period", "stop_signal", "init", "read_only", "tmpfs", "ulimits", "cap_add", "cap_drop", "security_opt",
     "mem_limit", "cpus", "deploy", "extra_hosts", "logging", "configs", "secrets", "pull_policy", "platform", "tty",
+    "network_mode",
 }
 HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"}
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
@@ -134,6 +135,7 @@ class Check:
             self.environment(where, service)
             self.healthcheck(where, service)
             self.ports(where, service)
+            self.network(where, service)
             self.dependencies(where, service)
             used |= self.volumes(where, service)
             if not RESTARTS.match(str(service.get("restart", "no"))):
@@ -191,6 +193,19 @@ class Check:
                 self.fault(f"{where}.ports", f"'{port}' is not ADDRESS:PORT:PORT")
             elif match.group("ip") != HOST:
                 self.fault(f"{where}.ports", f"'{port}' is open to the network, without authentication: publish it on {HOST}")
+
+    def network(self, where, service):
+        mode = service.get("network_mode")
+        if mode is None:
+            return
+        if mode != "host":
+            self.fault(f"{where}.network_mode", f"'{mode}' is not 'host', the only one that is used here")
+        if service.get("ports"):
+            self.fault(f"{where}.ports", "on the computer's own network nothing is published")
+        # There, Compose cannot keep what listens on loopback: the program itself has to.
+        said = [str(word) for word in service.get("command") or []] + [str(v) for v in (service.get("environment") or {}).values()]
+        if not any(HOST in word for word in said):
+            self.fault(f"{where}.network_mode", f"on the computer's own network it must be told to listen on {HOST}")
 
     def dependencies(self, where, service):
         where = f"{where}.depends_on"
