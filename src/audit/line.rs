@@ -52,6 +52,8 @@ pub struct Lines {
     pub(super) offsets: Vec<i64>,
     /// The end of the dead letter partition, as far as the letters of these lines tell.
     pub(super) letters_end: Option<i64>,
+    /// Records that are wanted back once their lines are on disk.
+    pub(super) kept: Vec<Judged>,
     /// The time of the last line and its text: most lines have that of the one before.
     pub(super) now: (Timestamp, String),
 }
@@ -104,6 +106,11 @@ impl Lines {
         }
     }
 
+    /// Keeps the record of a line, for who wants it once the line is on disk.
+    pub fn keep(&mut self, judged: Judged) {
+        self.kept.push(judged);
+    }
+
     /// Adds a line whose own bytes `write` appends.
     pub(super) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
@@ -127,6 +134,7 @@ impl Lines {
         self.entries.clear();
         self.offsets.clear();
         self.letters_end = None;
+        self.kept.clear();
     }
 
     /// How many bytes they hold.

@@ -15,7 +15,7 @@ use super::control::{PartitionState, Place, Reason};
 use super::file::WriteFailure;
 use super::line::line_bytes;
 use super::packer::Packer;
-use super::{AuditError, AuditFile, Chain, Hashing, Journal, Lines};
+use super::{AuditError, AuditFile, Chain, Hashing, Journal, Judged, Lines};
 use crate::config::{AuditPayload, EventsCompress};
 use crate::record::{Record, TopicPartition};
 
@@ -61,6 +61,7 @@ pub struct Durable {
     offsets: Vec<i64>,
     letters_end: Option<i64>,
     waited: Duration,
+    kept: Vec<Judged>,
 }
 
 impl Durable {
@@ -82,6 +83,11 @@ impl Durable {
     /// The offsets of the records.
     pub fn offsets(&self) -> &[i64] {
         &self.offsets
+    }
+
+    /// The records that were to be kept until now.
+    pub fn take_kept(&mut self) -> Vec<Judged> {
+        std::mem::take(&mut self.kept)
     }
 }
 
@@ -110,6 +116,7 @@ pub enum Completion {
     Failed(AuditError),
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly every job is of the large kind")]
 enum Job {
     Lines(Scope, Lines, Instant),
     End(Scope),
@@ -312,9 +319,10 @@ impl<R: Fn(Completion)> Writer<R> {
             self.journal.known.entry(at).or_default().outcomes.insert_all(&lines.offsets);
             self.count(lines.entries.len());
             let (offsets, letters_end) = (std::mem::take(&mut lines.offsets), lines.letters_end);
+            let kept = std::mem::take(&mut lines.kept);
             self.buffers.give_back(lines);
             let waited = handed_over.elapsed();
-            (self.report)(Completion::Durable(Durable { scope, offsets, letters_end, waited }));
+            (self.report)(Completion::Durable(Durable { scope, offsets, letters_end, waited, kept }));
         }
         // The emptied list keeps its room.
         self.group = group;
