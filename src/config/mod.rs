@@ -49,6 +49,6 @@ pub use sections::{
 };
 #[cfg(feature = "cli")]
 pub use tracker::{
-    AuditPayload, DeliverTarget, EventsCompress, GuardSettings, OnGap, Ordering, RetrySettings, TrackerRaw,
-    TrackerSettings,
+    AuditPayload, DeliverTarget, EventsCompress, GuardSettings, NotifySettings, OnGap, Ordering,
+    RetrySettings, TrackerRaw, TrackerSettings,
 };

@@ -95,6 +95,9 @@ section! {
         /// How many records are processed at once
         #[arg(long, value_name = "N", env = "PUBSUB_KAFKA_CONCURRENCY", hide_env_values = true)]
         pub concurrency: Int<1, 100_000>,
+        /// How many records of one partition are processed at once; by default as many as of all together
+        #[arg(long, value_name = "N", env = "PUBSUB_KAFKA_PARTITION_CONCURRENCY", hide_env_values = true)]
+        pub partition_concurrency: Int<1, 100_000>,
         /// Wait, instead of dead-lettering everything, while the target is down: on or off
         #[arg(long, value_name = "SWITCH", env = "PUBSUB_KAFKA_OUTAGE_GUARD", hide_env_values = true)]
         pub outage_guard: Switch,
@@ -152,11 +155,21 @@ section! {
         /// What to do where retention has deleted unread records
         #[arg(long, value_name = "WHAT", env = "PUBSUB_KAFKA_ON_GAP", hide_env_values = true)]
         pub on_gap: OnGap,
-        /// Not built yet: post each outcome here as well, without waiting for it
-        #[arg(long, value_name = "URL", env = "PUBSUB_KAFKA_NOTIFY", hide_env_values = true)]
-        pub notify: String,
-        /// Not built yet: the most deliveries per second
-        #[arg(long, value_name = "N", env = "PUBSUB_KAFKA_DELIVER_RATE", hide_env_values = true)]
+        /// Post each outcome here as well once it is on disk, without waiting for it; may be repeated, or several
+        /// separated by commas
+        #[arg(long, value_name = "URL", env = "PUBSUB_KAFKA_NOTIFY", hide_env_values = true, value_delimiter = ',')]
+        pub notify: Vec<String>,
+        /// How many outcomes may wait for each --notify target; more are dropped
+        #[arg(long, value_name = "N", env = "PUBSUB_KAFKA_NOTIFY_QUEUE", hide_env_values = true)]
+        pub notify_queue: Int<1, 1_000_000>,
+        /// How many bytes of records may wait for each --notify target; more are dropped
+        #[arg(long, value_name = "SIZE", env = "PUBSUB_KAFKA_NOTIFY_QUEUE_BYTES", hide_env_values = true)]
+        pub notify_queue_bytes: Size<1024, { 1 << 30 }>,
+        /// How many posts to each --notify target may run at once
+        #[arg(long, value_name = "N", env = "PUBSUB_KAFKA_NOTIFY_CONCURRENCY", hide_env_values = true)]
+        pub notify_concurrency: Int<1, 10_000>,
+        /// The most attempts to deliver per second, retries included; or "max"
+        #[arg(long, value_name = "N|max", env = "PUBSUB_KAFKA_DELIVER_RATE", hide_env_values = true)]
         pub deliver_rate: Rate,
     }
 }
@@ -187,6 +200,19 @@ pub struct GuardSettings {
     pub probes: u32,
 }
 
+/// Where outcomes are posted to as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifySettings {
+    /// The targets; without any, nothing is posted.
+    pub targets: Vec<DeliverTarget>,
+    /// How many outcomes may wait for each.
+    pub queue: usize,
+    /// How many bytes of records may wait for each, those that are being posted included.
+    pub queue_bytes: usize,
+    /// How many posts to each may run at once.
+    pub concurrency: usize,
+}
+
 /// Where valid orders are posted to.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeliverTarget {
@@ -210,8 +236,8 @@ impl DeliverTarget {
 
     /// # Errors
     /// [`ConfigError::Value`] for what is no http address; the message shows no credentials.
-    fn parse(text: &str) -> Result<Self, ConfigError> {
-        let wrong = |message: &str| Err(ConfigError::value("--deliver-to", message));
+    fn parse(flag: &str, text: &str) -> Result<Self, ConfigError> {
+        let wrong = |message: &str| Err(ConfigError::value(flag, message));
         let Some((scheme, rest)) = text.split_once("://") else {
             return wrong("an address such as http://localhost:8080/orders is needed");
         };
@@ -220,10 +246,7 @@ impl DeliverTarget {
             "http" => {}
             "https" if cfg!(feature = "tls") => {}
             "https" => {
-                return Err(ConfigError::NotCompiled {
-                    what: "--deliver-to https://…".to_owned(),
-                    feature: "tls",
-                });
+                return Err(ConfigError::NotCompiled { what: format!("{flag} https://…"), feature: "tls" });
             }
             _ => return wrong("the address must begin with http:// (or https://, with the feature `tls`)"),
         }
@@ -283,10 +306,16 @@ pub struct TrackerSettings {
     pub audit_key: Option<AuditKey>,
     /// Where valid orders are posted to.
     pub deliver_to: Option<DeliverTarget>,
+    /// The most attempts to deliver per second; without it there is no limit.
+    pub deliver_rate: Option<f64>,
+    /// Where outcomes are posted to as well.
+    pub notify: NotifySettings,
     /// What keeps its order.
     pub ordering: Ordering,
     /// How many records are processed at once.
     pub concurrency: usize,
+    /// How many of one partition, if not as many.
+    pub partition_concurrency: Option<usize>,
     /// Whether, and when, an outage of the target makes records wait instead of dead-lettering them.
     pub outage_guard: Option<GuardSettings>,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
@@ -324,7 +353,6 @@ impl TrackerSettings {
     ) -> Result<Self, ConfigError> {
         let kafka = kafka.over(files.given.kafka).over(files.defaults.kafka);
         let mut given = given.over(files.given.tracker);
-        refuse_what_is_not_built(&given)?;
         let mut kafka_settings = kafka.check(env)?;
         take_group_properties(&mut kafka_settings, &mut given)?;
         let (fitted, raw) = (given.clone(), given.over(files.defaults.tracker));
@@ -363,9 +391,24 @@ impl TrackerSettings {
                 jitter: need(raw.retry_jitter, "retry-jitter")?.0,
                 attempt_timeout: need(raw.attempt_timeout, "attempt-timeout")?.0,
             },
-            deliver_to: raw.deliver_to.as_deref().map(DeliverTarget::parse).transpose()?,
+            deliver_to: raw
+                .deliver_to
+                .as_deref()
+                .map(|url| DeliverTarget::parse("--deliver-to", url))
+                .transpose()?,
+            deliver_rate: match raw.deliver_rate {
+                Some(Rate::PerSecond(rate)) => Some(rate),
+                Some(Rate::Max) | None => None,
+            },
+            notify: NotifySettings {
+                targets: notify_targets(raw.notify.as_deref().unwrap_or_default())?,
+                queue: need(raw.notify_queue, "notify-queue")?.to(),
+                queue_bytes: need(raw.notify_queue_bytes, "notify-queue-bytes")?.bytes(),
+                concurrency: need(raw.notify_concurrency, "notify-concurrency")?.to(),
+            },
             ordering: need(raw.ordering, "ordering")?,
             concurrency: need(raw.concurrency, "concurrency")?.to(),
+            partition_concurrency: raw.partition_concurrency.map(Int::to),
             outage_guard: need(raw.outage_guard, "outage-guard")?.0.then_some(guard),
             metrics_addr: need(raw.metrics_addr, "metrics-addr")?.0,
             exit_at_end: need(raw.exit_at_end, "exit-at-end")?.0,
@@ -451,12 +494,18 @@ fn same_file(a: &Path, b: &Path) -> bool {
     full(a) == full(b)
 }
 
-fn refuse_what_is_not_built(given: &TrackerRaw) -> Result<(), ConfigError> {
-    let reserved = [("notify", given.notify.is_some()), ("deliver-rate", given.deliver_rate.is_some())];
-    match reserved.into_iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => Err(ConfigError::NotBuilt(name)),
-        None => Ok(()),
+/// The secondary targets. Those that are shown alike could not be told apart in metrics and logs.
+fn notify_targets(urls: &[String]) -> Result<Vec<DeliverTarget>, ConfigError> {
+    let mut targets: Vec<DeliverTarget> = Vec::new();
+    for url in urls {
+        let target = DeliverTarget::parse("--notify", url)?;
+        if targets.iter().any(|other| other.shown() == target.shown()) {
+            let message = format!("{} is given twice; a query alone makes no other target", target.shown());
+            return Err(ConfigError::value("--notify", message));
+        }
+        targets.push(target);
     }
+    Ok(targets)
 }
 
 /// `-X session.timeout.ms` and `-X max.poll.interval.ms` are the settings of that name in the client's spelling.

@@ -116,6 +116,11 @@ impl<S: Sink> Handler<S> {
         self
     }
 
+    /// How failed attempts are repeated.
+    pub fn retry(&self) -> &RetryPolicy {
+        &self.config.retry
+    }
+
     /// The sink.
     pub fn sink(&self) -> &S {
         &self.sink

@@ -1,6 +1,7 @@
-//! The delivery target: one POST for each order, over connections that are kept. Says of each answer which category of
-//! failure it is; retries and time limits are the handler's.
+//! A target by HTTP, the delivery target or a secondary one: one POST for each order, over connections that are kept. Says
+//! of each answer which category of failure it is; retries and time limits are others'.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -15,10 +16,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::percent_decode_str;
 
-use super::PipelineError;
+use super::{PipelineError, Work};
+use crate::audit::{Judged, Verdict};
 use crate::config::DeliverTarget;
 use crate::failure::{Category, Failure};
-use crate::models::safe_short;
+use crate::models::{Outcome, safe_short};
 use crate::record::Record;
 
 #[cfg(feature = "tls")]
@@ -68,6 +70,15 @@ impl Target {
         Ok(Self::new(uri, authorization, attempt_timeout))
     }
 
+    /// The POST as the work on each order.
+    pub(super) fn into_work(self) -> Work {
+        let target = Arc::new(self);
+        Work::on_orders(move |record| {
+            let target = Arc::clone(&target);
+            async move { target.post(&record).await }
+        })
+    }
+
     fn new(uri: Uri, authorization: Option<HeaderValue>, attempt_timeout: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -86,14 +97,35 @@ impl Target {
     ///
     /// # Errors
     /// The failure with its category: what the target's status says, or that it could not be reached.
-    pub(super) async fn post(&self, record: &Record) -> Result<(), Failure> {
+    async fn post(&self, record: &Record) -> Result<(), Failure> {
+        self.send(record, HeaderValue::from_static("application/json"), Vec::new()).await
+    }
+
+    /// The same with the record's outcome in the headers.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn post_outcome(&self, judged: &Judged) -> Result<(), Failure> {
+        let kind = if judged.deserialized { "application/json" } else { "application/octet-stream" };
+        self.send(&judged.record, HeaderValue::from_static(kind), outcome_headers(&judged.verdict)).await
+    }
+
+    async fn send(
+        &self,
+        record: &Record,
+        content_type: HeaderValue,
+        more: Vec<(HeaderName, HeaderValue)>,
+    ) -> Result<(), Failure> {
         let begun = Instant::now();
         let key = format!("{}/{}/{}", record.topic, record.partition, record.offset);
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(self.uri.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .header(CONTENT_TYPE, content_type)
             .header(IDEMPOTENCY_KEY, key);
+        for (name, value) in more {
+            request = request.header(name, value);
+        }
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
@@ -124,6 +156,26 @@ impl Target {
             }
         }
     }
+}
+
+/// How a record ended, for who is told of it.
+fn outcome_headers(verdict: &Verdict) -> Vec<(HeaderName, HeaderValue)> {
+    let (outcome, attempts) = match verdict {
+        Verdict::Processed { attempts } => (Outcome::Processed, *attempts),
+        Verdict::DeadLettered(buried) => (Outcome::DeadLettered, buried.attempts),
+    };
+    let mut headers = vec![
+        (HeaderName::from_static("tracker-outcome"), HeaderValue::from_static(outcome.as_str())),
+        (HeaderName::from_static("tracker-attempts"), HeaderValue::from(attempts)),
+    ];
+    if let Verdict::DeadLettered(buried) = verdict {
+        let reason = HeaderValue::from_static(buried.category.as_str());
+        headers.push((HeaderName::from_static("tracker-failure-reason"), reason));
+        // A UUID is always a legal value.
+        let id = HeaderValue::try_from(buried.id.to_string());
+        headers.extend(id.map(|id| (HeaderName::from_static("tracker-dead-letter-id"), id)));
+    }
+    headers
 }
 
 /// The first bytes of a body. The whole of it is read, so that the connection can be used again, unless it is too long or
@@ -161,11 +213,9 @@ fn category_of(status: StatusCode) -> Option<Category> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-    use std::sync::Arc;
-
-    use super::*;
 
     const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 

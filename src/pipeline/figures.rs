@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::gate::Gate;
 use super::guard::{Guard, Phase};
+use super::notify::{Desk, Dropped, Notify};
 use super::standing::Standing;
 use super::stats::Stats;
 use crate::config::{DeliverTarget, TrackerSettings};
@@ -20,7 +22,12 @@ pub(super) struct TrackerFigures {
     stats: Arc<Stats>,
     standing: Arc<Standing>,
     guard: Option<Arc<Guard>>,
+    gate: Option<Arc<Gate>>,
+    desks: Vec<Arc<Desk>>,
 }
+
+/// What the label `target` says where there is work of a library's caller instead of a delivery target.
+const OWN_WORK: &str = "own";
 
 impl TrackerFigures {
     pub(super) fn new(
@@ -28,15 +35,20 @@ impl TrackerFigures {
         stats: &Arc<Stats>,
         standing: &Arc<Standing>,
         guard: Option<&Arc<Guard>>,
+        gate: Option<&Arc<Gate>>,
+        notify: Option<&Notify>,
     ) -> Self {
+        let shown = || settings.deliver_to.as_ref().map_or(OWN_WORK, DeliverTarget::shown).to_owned();
         Self {
             topic: settings.topic.clone(),
             group: settings.group.clone(),
             dlq_topic: settings.dlq_topic.clone(),
-            target: settings.deliver_to.as_ref().map(|target| DeliverTarget::shown(target).to_owned()),
+            target: gate.map(|_| shown()),
             stats: Arc::clone(stats),
             standing: Arc::clone(standing),
             guard: guard.cloned(),
+            gate: gate.cloned(),
+            desks: notify.map_or_else(Vec::new, |notify| notify.desks().to_vec()),
         }
     }
 
@@ -120,6 +132,60 @@ impl TrackerFigures {
         )
     }
 
+    fn write_attempts(&self, page: &mut Page<'_>) -> fmt::Result {
+        let (Some(target), Some(gate)) = (&self.target, &self.gate) else { return Ok(()) };
+        let result = |result| vec![("target", &**target), ("result", result)];
+        let failed = Category::ALL.into_iter().zip(gate.failed());
+        page.counter(
+            "tracker_delivery_attempts",
+            "Attempts to deliver by their result, retries and probes included",
+            std::iter::once((result("done"), gate.done()))
+                .chain(failed.map(|(category, count)| (result(category.as_str()), count))),
+        )?;
+        for (name, help, value) in [
+            ("tracker_delivery_running", "Attempts that run now", gate.running() as u64),
+            ("tracker_delivery_waiting", "Attempts that wait for the rate or for a place", gate.waiting()),
+        ] {
+            page.gauge(name, help, [(vec![("target", &**target)], value as f64)])?;
+        }
+        page.counter(
+            "tracker_delivery_rate_limited",
+            "Attempts that had to wait for the rate",
+            [(vec![("target", &**target)], gate.held_by_rate())],
+        )
+    }
+
+    fn write_notices(&self, page: &mut Page<'_>) -> fmt::Result {
+        if self.desks.is_empty() {
+            return Ok(());
+        }
+        page.counter(
+            "tracker_notify_posts",
+            "Outcomes posted to a secondary target, by their result",
+            self.desks.iter().flat_map(|desk| {
+                [("done", desk.delivered()), ("failed", desk.failed())]
+                    .map(|(result, count)| (vec![("target", desk.shown()), ("result", result)], count))
+            }),
+        )?;
+        page.counter(
+            "tracker_notify_dropped",
+            "Outcomes that were not posted to a secondary target: its queue was full, it was out, or the tracker ended",
+            self.desks.iter().flat_map(|desk| {
+                Dropped::ALL.map(|why| (vec![("target", desk.shown()), ("reason", why.as_str())], desk.dropped(why)))
+            }),
+        )?;
+        page.gauge(
+            "tracker_notify_held",
+            "Outcomes that wait for a secondary target, or are being posted",
+            self.desks.iter().map(|desk| (vec![("target", desk.shown())], desk.held() as f64)),
+        )?;
+        page.gauge(
+            "tracker_notify_circuit_breaker_state",
+            "The outage guard of a secondary target: 0 closed, 1 half-open, 2 open",
+            self.desks.iter().map(|desk| (vec![("target", desk.shown())], f64::from(desk.phase() as u8))),
+        )
+    }
+
     fn write_state(&self, page: &mut Page<'_>) -> fmt::Result {
         if let Some(target) = &self.target {
             let phase = self.guard.as_ref().map_or(Phase::Closed, |guard| guard.phase());
@@ -176,6 +242,8 @@ impl Figures for TrackerFigures {
         self.write_messaging(page)?;
         self.write_outcomes(page)?;
         self.write_dead_letters(page)?;
+        self.write_attempts(page)?;
+        self.write_notices(page)?;
         self.write_state(page)
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Finisher {
     pub(super) scope: Scope,
     pub(super) group: Arc<str>,
     pub(super) stats: Arc<Stats>,
+    /// Whether records are wanted back once their lines are on disk.
+    pub(super) keeps: bool,
 }
 
 /// A result in its place: what comes after it waits for it.
@@ -72,7 +74,7 @@ impl Finisher {
                         let verdict = Verdict::Processed { attempts };
                         let judged = Judged { record, deserialized, verdict };
                         if letters.is_empty() {
-                            page.write(&judged);
+                            page.write(judged);
                         } else {
                             places.push_back(Place::Ready(judged));
                         }
@@ -94,7 +96,7 @@ impl Finisher {
             let mut page = Page::new(self, places.len());
             while let Some(place) = places.pop_front() {
                 match place {
-                    Place::Ready(judged) => page.write(&judged),
+                    Place::Ready(judged) => page.write(judged),
                     Place::Letter(bytes) => {
                         let next = acknowledged.take().or_else(|| letters.next().now_or_never().flatten());
                         let Some(judged) = next else {
@@ -102,7 +104,7 @@ impl Finisher {
                             break;
                         };
                         letter_bytes -= bytes;
-                        page.write(&judged);
+                        page.write(judged);
                     }
                 }
             }
@@ -155,7 +157,7 @@ impl<'f> Page<'f> {
         Self { finisher, now: Timestamp::now(), count, lines: finisher.writer.lines() }
     }
 
-    fn write(&mut self, judged: &Judged) {
+    fn write(&mut self, judged: Judged) {
         let finisher = self.finisher;
         if !self.lines.has_room_for(&judged.record) {
             self.hand_over();
@@ -163,8 +165,11 @@ impl<'f> Page<'f> {
             self.lines = finisher.writer.buffer(bytes, bytes.saturating_mul(self.count.max(1)));
         }
         self.count = self.count.saturating_sub(1);
-        self.lines.push(&finisher.group, self.now, judged);
-        finisher.stats.count(judged);
+        self.lines.push(&finisher.group, self.now, &judged);
+        finisher.stats.count(&judged);
+        if finisher.keeps {
+            self.lines.keep(judged);
+        }
     }
 
     fn hand_over(&mut self) {

@@ -19,6 +19,7 @@ use crate::failure::{Category, Failure};
 #[derive(Debug)]
 pub(super) struct Guard {
     settings: GuardSettings,
+    words: &'static Words,
     state: Mutex<State>,
     changed: Notify,
     /// How often it opened.
@@ -42,6 +43,21 @@ pub(super) enum Phase {
     /// Records wait.
     Open = 2,
 }
+
+/// What it says of its target.
+#[derive(Debug)]
+pub(super) struct Words {
+    pub(super) out: &'static str,
+    pub(super) still_out: &'static str,
+    pub(super) back: &'static str,
+}
+
+/// Of the delivery target.
+pub(super) const DELIVERY: Words = Words {
+    out: "the delivery target is out: records wait instead of being dead-lettered",
+    still_out: "the delivery target still fails: waiting on",
+    back: "the delivery target works again: delivering",
+};
 
 /// Records of different keys that ended in a row with the same cause.
 #[derive(Debug, Default)]
@@ -94,9 +110,10 @@ pub(super) enum Verdict {
 }
 
 impl Guard {
-    pub(super) fn new(settings: GuardSettings) -> Self {
+    pub(super) fn new(settings: GuardSettings, words: &'static Words) -> Self {
         Self {
             settings,
+            words,
             state: Mutex::new(State::Closed(Streak::default())),
             changed: Notify::new(),
             opened: AtomicU64::new(0),
@@ -127,6 +144,19 @@ impl Guard {
                 () = changed => {}
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => self.half_open(),
             }
+        }
+    }
+
+    /// Lets a record try the target if that may be now; for those who do not wait.
+    pub(super) fn try_admit(&self) -> Option<Pass<'_>> {
+        self.half_open();
+        match &mut *self.state() {
+            State::Closed(_) => Some(Pass { guard: self, probe: false }),
+            State::HalfOpen { probing, .. } if !*probing => {
+                *probing = true;
+                Some(Pass { guard: self, probe: true })
+            }
+            State::HalfOpen { .. } | State::Open { .. } => None,
         }
     }
 
@@ -162,6 +192,11 @@ impl Pass<'_> {
         self.probe
     }
 
+    /// Whether the guard has opened since this was given: what has not begun yet is to wait.
+    pub(super) fn is_stale(&self) -> bool {
+        !self.probe && self.guard.phase() != Phase::Closed
+    }
+
     /// Notes that the target took the record, or refused it for the record's own sake: it is there.
     pub(super) fn answered(self) {
         let guard = self.guard;
@@ -171,7 +206,7 @@ impl Pass<'_> {
             State::HalfOpen { successes, .. } if self.probe => {
                 *successes += 1;
                 if *successes >= guard.settings.probes {
-                    tracing::info!("the delivery target works again: delivering");
+                    tracing::info!("{}", guard.words.back);
                     *state = State::Closed(Streak::default());
                 }
             }
@@ -190,7 +225,7 @@ impl Pass<'_> {
         let streak = match &mut *state {
             State::Closed(streak) => streak,
             State::HalfOpen { .. } if self.probe => {
-                tracing::warn!(%cause, "the delivery target still fails: waiting on");
+                tracing::warn!(%cause, "{}", guard.words.still_out);
                 *state = guard.open();
                 return Verdict::Wait;
             }
@@ -208,7 +243,8 @@ impl Pass<'_> {
                 %cause,
                 records = guard.settings.failures as u64,
                 probe_after_ms = u64::try_from(guard.settings.wait.as_millis()).unwrap_or(u64::MAX),
-                "the delivery target is out: records wait instead of being dead-lettered",
+                "{}",
+                guard.words.out,
             );
             guard.opened.fetch_add(1, Ordering::Relaxed);
             *state = guard.open();
@@ -219,12 +255,14 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.probe
-            && let State::HalfOpen { probing, .. } = &mut *self.guard.state()
-        {
-            *probing = false;
+        // Nobody waits while it is closed, and only a probe's end changes anything for those who wait otherwise: very
+        // many may be there, and each call wakes them all.
+        if self.probe {
+            if let State::HalfOpen { probing, .. } = &mut *self.guard.state() {
+                *probing = false;
+            }
+            self.guard.changed.notify_waiters();
         }
-        self.guard.changed.notify_waiters();
     }
 }
 
@@ -237,7 +275,7 @@ mod tests {
     use super::*;
 
     fn guard() -> Guard {
-        Guard::new(GuardSettings { failures: 5, wait: Duration::from_secs(60), probes: 3 })
+        Guard::new(GuardSettings { failures: 5, wait: Duration::from_secs(60), probes: 3 }, &DELIVERY)
     }
 
     fn down() -> Failure {
@@ -337,6 +375,22 @@ mod tests {
         assert!(next.as_mut().now_or_never().is_none());
         drop(probe);
         assert!(next.await.is_some_and(|pass| pass.is_probe()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_do_not_wait_are_refused_while_it_is_open_and_probe_after_it() {
+        let guard = guard();
+        let begun = pass(&guard).await;
+        assert!(!begun.is_stale());
+        fail(&guard, 5, |_| down()).await;
+        assert!(begun.is_stale() && guard.try_admit().is_none());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        for _ in 0..3 {
+            let probe = guard.try_admit().expect("time for a probe");
+            assert!(probe.is_probe() && !probe.is_stale() && guard.try_admit().is_none());
+            probe.answered();
+        }
+        assert!(guard.try_admit().is_some_and(|pass| !pass.is_probe()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::finish::Finisher;
 use super::heads::Heads;
 use super::judge::Judge;
+use super::notify::Outlet;
 use super::standing::Standing;
 use super::stats::Stats;
 use super::{Admission, Ledger, worker};
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub(super) topic_id: Option<String>,
     /// Where the journal's heads go, if that topic can be had.
     pub(super) heads: Option<Heads>,
+    /// Where outcomes go as well, once their lines are on disk.
+    pub(super) outlet: Option<Outlet>,
 }
 
 /// One partition, for one assignment of it.
@@ -67,6 +70,7 @@ impl Part {
             scope: scope.clone(),
             group: Arc::clone(&shared.group),
             stats: Arc::clone(&shared.stats),
+            keeps: shared.outlet.is_some(),
         };
         let worker = worker::run(judge, shared.ordering, to_worker, results, stop.clone());
         let tasks = [shared.runtime.spawn(worker), shared.runtime.spawn(finisher.run(to_finisher))];

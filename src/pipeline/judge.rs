@@ -2,11 +2,11 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::deliver::Target;
+use super::gate::{Gate, Lane};
 use super::guard::{Guard, Pass, Verdict};
 use super::stats::Stats;
 use crate::dlq::{Attempted, Exhausted, Handler, KafkaSink};
@@ -36,7 +36,10 @@ pub(super) enum Examined {
 #[derive(Debug)]
 pub(super) struct Judge {
     pub(super) limits: DecodeLimits,
-    pub(super) target: Option<Target>,
+    /// What is done with each order; without it, validation is the whole processing.
+    pub(super) gate: Option<Arc<Gate>>,
+    /// Whether payloads need not be orders.
+    pub(super) takes_any: bool,
     pub(super) guard: Option<Arc<Guard>>,
     pub(super) handler: Arc<Handler<KafkaSink>>,
     pub(super) stats: Arc<Stats>,
@@ -45,11 +48,14 @@ pub(super) struct Judge {
 impl Judge {
     /// Decodes and validates; where there is no delivery target, that is the whole processing.
     pub(super) fn examine(&self, record: Record) -> Examined {
+        if self.takes_any && self.gate.is_some() {
+            return Examined::ToDeliver(record);
+        }
         let begun = Instant::now();
         // A panic here is a defect of ours; its record must not take the partition with it.
         let (deserialized, failure) = panic::catch_unwind(AssertUnwindSafe(|| self.read(&record)))
             .unwrap_or_else(|_| (false, Some(Failure::new(Category::Unknown, "reading the order panicked"))));
-        let result = match (failure, &self.target) {
+        let result = match (failure, &self.gate) {
             (Some(failure), _) => Err(Exhausted::at_once(failure)),
             (None, Some(_)) => return Examined::ToDeliver(record),
             (None, None) => Ok(1),
@@ -73,26 +79,43 @@ impl Judge {
         }
     }
 
-    /// Delivers a valid order with retries; `None` when `stop` came first. While the guard holds the target to be out,
-    /// the record waits: that is neither an attempt nor an outcome.
-    pub(super) async fn deliver(&self, record: Record, stop: &CancellationToken) -> Option<Ended> {
-        let Some(target) = &self.target else {
-            return Some(Ended { record, deserialized: true, result: Ok(1) });
+    /// A partition's own way to the target, if there is one.
+    pub(super) fn lane(&self) -> Option<Lane> {
+        self.gate.as_ref().map(Gate::lane)
+    }
+
+    /// Hands a record to its target, with retries; `None` when `stop` came first. The guards stand in this order: the
+    /// outage guard, the partition's places, the rate, the places of all, then the attempt with its time limit, then the wait for the next one, which
+    /// takes the same way again. While the outage guard holds the target to be out, the record waits: that is neither an
+    /// attempt nor an outcome.
+    pub(super) async fn deliver(
+        &self,
+        lane: Option<&Lane>,
+        record: Record,
+        stop: &CancellationToken,
+    ) -> Option<Ended> {
+        let deserialized = !self.takes_any;
+        let Some(lane) = lane else {
+            return Some(Ended { record, deserialized, result: Ok(1) });
         };
         let begun = Instant::now();
+        let mut delays = None;
         let mut before = None;
         let result = loop {
             let pass = match &self.guard {
                 Some(guard) => Some(guard.admit(stop).await?),
                 None => None,
             };
-            let probe = pass.as_ref().is_some_and(Pass::is_probe);
-            let attempted = if probe {
-                self.handler.attempt_once(stop, &record, |record| target.post(record)).await
-            } else {
-                self.handler.attempt(stop, &record, |record| target.post(record)).await
-            };
-            match attempted {
+            let mut place = lane.enter(stop).await?;
+            // Very many may have been let in, and wait for a place, when the guard opens.
+            if pass.as_ref().is_some_and(Pass::is_stale) {
+                continue;
+            }
+            let attempted =
+                self.handler.attempt_once(stop, &record, |record| place.run(record.clone())).await;
+            drop(place);
+            lane.count(&attempted);
+            let exhausted = match attempted {
                 Attempted::Interrupted => return None,
                 Attempted::Done { attempts, .. } => {
                     if let Some(pass) = pass {
@@ -100,19 +123,54 @@ impl Judge {
                     }
                     break Ok(attempts + attempts_of(before.as_ref()));
                 }
-                Attempted::Failed(exhausted) => {
-                    let exhausted = exhausted.after(before.take());
-                    let verdict = pass
-                        .map_or(Verdict::Final, |pass| pass.failed(record.key.as_ref(), &exhausted.failure));
-                    match verdict {
-                        Verdict::Final => break Err(exhausted),
-                        Verdict::Wait => before = Some(exhausted),
-                    }
+                Attempted::Failed(exhausted) => exhausted.after(before.take()),
+            };
+            let is_probe = pass.as_ref().is_some_and(Pass::is_probe);
+            if exhausted.failure.category().is_retryable()
+                && !is_probe
+                && let Some(delay) = delays.get_or_insert_with(|| self.handler.retry().delays()).next()
+            {
+                // An attempt that is not the last one says nothing of the target yet.
+                drop(pass);
+                wait_to_retry(&record, &exhausted, delay, stop).await?;
+                before = Some(exhausted);
+                continue;
+            }
+            let verdict =
+                pass.map_or(Verdict::Final, |pass| pass.failed(record.key.as_ref(), &exhausted.failure));
+            match verdict {
+                Verdict::Final => break Err(exhausted),
+                Verdict::Wait => {
+                    before = Some(exhausted);
+                    delays = None;
                 }
             }
         };
         self.stats.process.observe(begun.elapsed());
-        Some(Ended { record, deserialized: true, result })
+        Some(Ended { record, deserialized, result })
+    }
+}
+
+/// Waits; `None` when `stop` comes first.
+async fn wait_to_retry(
+    record: &Record,
+    exhausted: &Exhausted,
+    delay: Duration,
+    stop: &CancellationToken,
+) -> Option<()> {
+    tracing::debug!(
+        topic = &*record.topic,
+        partition = record.partition,
+        offset = record.offset,
+        attempts = exhausted.attempts,
+        category = exhausted.failure.category().as_str(),
+        delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+        "attempt failed, trying again after the delay",
+    );
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        () = tokio::time::sleep(delay) => Some(()),
     }
 }
 

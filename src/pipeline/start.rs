@@ -15,14 +15,17 @@ use tokio_util::sync::CancellationToken;
 use super::attend::attend;
 use super::deliver::Target;
 use super::figures::TrackerFigures;
-use super::guard::Guard;
+use super::gate::{Gate, Limits};
+use super::guard::{DELIVERY, Guard};
 use super::heads::{self, Heads};
 use super::intake::Shared;
 use super::judge::Judge;
+use super::notify::Notify;
 use super::probe::Pulse;
 use super::standing::{Standing, Watch};
 use super::stats::Stats;
 use super::tracker::{Known, Tracker};
+use super::work::Work;
 use crate::audit::{AuditError, AuditWriter, Hashing, Head, Identity, Journal, OffsetSet, WriterOptions};
 use crate::config::{DeliverTarget, TrackerSettings};
 use crate::dlq::{Handler, HandlerConfig, KafkaSink, KafkaSinkConfig, RetryPolicy};
@@ -111,8 +114,8 @@ pub enum PipelineError {
     /// The address for metrics cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The delivery target's address is none.
-    #[error("--deliver-to {url} is not a URL")]
+    /// The address of a target is none.
+    #[error("the target {url} is not a URL")]
     Target {
         /// What was given, as it may be shown.
         url: String,
@@ -131,6 +134,31 @@ pub fn run(
     runtime: &Handle,
     stop: &CancellationToken,
 ) -> Result<(), PipelineError> {
+    let target = settings.deliver_to.as_ref();
+    let target = target.map(|target| Target::from_settings(target, settings.retry.attempt_timeout));
+    track(settings, target.transpose()?.map(Target::into_work), runtime, stop)
+}
+
+/// The same with work of the caller's own instead of the delivery target: with the same order, concurrency, retries,
+/// guards, dead letters, audit log and commits.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(
+    settings: &TrackerSettings,
+    work: Work,
+    runtime: &Handle,
+    stop: &CancellationToken,
+) -> Result<(), PipelineError> {
+    track(settings, Some(work), runtime, stop)
+}
+
+fn track(
+    settings: &TrackerSettings,
+    work: Option<Work>,
+    runtime: &Handle,
+    stop: &CancellationToken,
+) -> Result<(), PipelineError> {
     let journal = Journal::open(&settings.events_file, &settings.group, Hashing::new(settings.audit_key))?;
     if let Some((torn_bytes, side)) = &journal.torn {
         tracing::warn!(
@@ -146,10 +174,19 @@ pub fn run(
         );
     }
     let (stats, standing) = (Arc::new(Stats::default()), Arc::new(Standing::default()));
-    let guard = settings.outage_guard.clone().map(|guard| Arc::new(Guard::new(guard)));
+    let guard = settings.outage_guard.clone().map(|guard| Arc::new(Guard::new(guard, &DELIVERY)));
+    let takes_any = work.as_ref().is_some_and(Work::takes_any);
+    let limits = Limits {
+        concurrency: settings.concurrency,
+        partition_concurrency: settings.partition_concurrency,
+        per_second: settings.deliver_rate,
+    };
+    let gate = work.map(|work| Arc::new(Gate::new(work, limits)));
     let pulse = Arc::new(Pulse::new(Arc::clone(&standing)));
+    let (notify, outlet) = Notify::start(settings)?.unzip();
     if let Some(addr) = settings.metrics_addr {
-        let figures = TrackerFigures::new(settings, &stats, &standing, guard.as_ref());
+        let figures =
+            TrackerFigures::new(settings, &stats, &standing, guard.as_ref(), gate.as_ref(), notify.as_ref());
         runtime.block_on(metrics::serve(addr, Arc::new(figures), Arc::clone(&pulse) as _))?;
     }
     if !wait_until_reachable(&settings.kafka, &|| {
@@ -171,12 +208,10 @@ pub fn run(
     let settled = settled(&journal, &settings.topic, topics.id.as_deref());
 
     let handler = Arc::new(handler(settings, &topics)?);
-    let attempt_timeout = settings.retry.attempt_timeout;
-    let target = settings.deliver_to.as_ref().map(|target| Target::from_settings(target, attempt_timeout));
-    let target = target.transpose()?;
     let judge = Judge {
         limits: DecodeLimits { max_message_bytes: settings.max_message_bytes },
-        target,
+        gate,
+        takes_any,
         guard,
         handler,
         stats: Arc::clone(&stats),
@@ -201,6 +236,7 @@ pub fn run(
         ordering: settings.ordering,
         dlq_partitions: topics.dlq.partitions.max(1),
         topic_id: topics.id,
+        outlet,
         heads: topics.heads.then(|| Heads::new(&settings.kafka, &settings.group, runtime)).transpose()?,
     };
     let options = ConsumerOptions {
@@ -229,6 +265,9 @@ pub fn run(
     give_up.store(true, Ordering::Release);
     while !writer_thread.is_finished() && Instant::now() < over_at {
         std::thread::sleep(Duration::from_millis(2));
+    }
+    if let Some(notify) = notify {
+        notify.close(over_at);
     }
     match &ended {
         Ok(()) => tracing::info!("stopped"),
@@ -425,7 +464,7 @@ fn handler(settings: &TrackerSettings, topics: &Topics) -> Result<Handler<KafkaS
         attempt_timeout: settings.retry.attempt_timeout,
     };
     let config = HandlerConfig::new(&*settings.group).with_retry(retry);
-    Ok(Handler::new(config, sink).with_concurrency(settings.concurrency))
+    Ok(Handler::new(config, sink))
 }
 
 #[cfg(test)]

@@ -267,7 +267,7 @@ impl<'s> Tracker<'s> {
 
     fn take(&mut self, completion: Completion) -> Result<(), PipelineError> {
         match completion {
-            Completion::Durable(durable) => {
+            Completion::Durable(mut durable) => {
                 self.shared.stats.durable.observe(durable.waited());
                 let number = durable.scope().partition;
                 let part = self.parts.get_mut(&number);
@@ -275,6 +275,9 @@ impl<'s> Tracker<'s> {
                     self.held_bytes -= freed;
                 } else {
                     self.settled.entry(number).or_default().insert_all(durable.offsets());
+                }
+                if let Some(outlet) = &self.shared.outlet {
+                    outlet.offer(durable.take_kept());
                 }
             }
             Completion::Drained(scope) => {

@@ -50,6 +50,7 @@ async fn in_partition_order(
     results: &UnboundedSender<Vec<Ended>>,
     stop: &CancellationToken,
 ) {
+    let lane = judge.lane();
     while let Some(batch) = next(&mut records, stop).await {
         let mut done = Vec::with_capacity(batch.len());
         for record in batch {
@@ -61,7 +62,7 @@ async fn in_partition_order(
                 Examined::ToDeliver(record) => {
                     // What is known already does not wait for the target.
                     hand_on(results, std::mem::take(&mut done));
-                    match judge.deliver(record, stop).await {
+                    match judge.deliver(lane.as_ref(), record, stop).await {
                         Some(ended) => hand_on(results, vec![ended]),
                         None => return,
                     }
@@ -82,12 +83,13 @@ async fn in_key_order(
 ) {
     // A key is in the map while one of its records runs; the queue holds those that wait behind it.
     let mut busy: HashMap<Bytes, VecDeque<Record>> = HashMap::new();
+    let lane = judge.lane();
     let mut running = FuturesUnordered::new();
     let start = async |record: Record| {
         let key = record.key.clone();
         let ended: Option<Ended> = match judge.examine(record) {
             Examined::Ended(ended) => Some(ended),
-            Examined::ToDeliver(record) => judge.deliver(record, stop).await,
+            Examined::ToDeliver(record) => judge.deliver(lane.as_ref(), record, stop).await,
         };
         (key, ended)
     };

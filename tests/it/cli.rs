@@ -208,13 +208,6 @@ mod tracker {
     }
 
     #[test]
-    fn a_reserved_setting_says_that_it_is_not_built() {
-        let (code, _, stderr) = run(TRACKER, &["--deliver-rate", "5"]);
-        assert_eq!(code, Some(1), "{stderr}");
-        assert!(stderr.contains("--deliver-rate is not built yet"), "{stderr}");
-    }
-
-    #[test]
     fn each_signal_that_asks_for_an_end_ends_it_well() {
         for signal in ["INT", "TERM", "HUP"] {
             let dir = tempfile::tempdir().expect("a folder");

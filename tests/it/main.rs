@@ -34,6 +34,7 @@ mod flows {
     mod full_disk;
     mod group;
     mod guard;
+    mod guards;
     mod hostile;
     #[cfg(feature = "audit")]
     mod journal;
@@ -43,6 +44,7 @@ mod flows {
     mod modes;
     #[cfg(feature = "monitor")]
     mod monitor;
+    mod notify;
     mod other_client;
     mod positions;
     #[cfg(feature = "audit")]

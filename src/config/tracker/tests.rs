@@ -41,8 +41,11 @@ fn the_defaults_are_those_of_the_design() {
             },
             events_max_bytes: 1 << 30,
             deliver_to: None,
+            deliver_rate: None,
+            notify: NotifySettings { targets: Vec::new(), queue: 1000, queue_bytes: 4 << 20, concurrency: 8 },
             ordering: Ordering::Partition,
             concurrency: 64,
+            partition_concurrency: None,
             outage_guard: Some(GuardSettings { failures: 5, wait: 60 * second, probes: 3 }),
             metrics_addr: None,
             exit_at_end: false,
@@ -112,7 +115,9 @@ fn settings_that_contradict_each_other_are_named_with_their_values() {
         ),
         (&["--topic-replication", "0"], "allowed is -1 or 1 to 32767"),
         (&["-X", "session.timeout.ms=x"], "-X session.timeout.ms=x: a number of milliseconds is needed"),
-        (&["--deliver-rate", "5"], "--deliver-rate is not built yet"),
+        (&["--deliver-rate", "0"], "'--deliver-rate <N|max>': a number per second is needed, above 0"),
+        (&["--notify", "http://u:hunter2@"], "--notify: the address needs a host"),
+        (&["--notify", "http://h/a?x", "--notify", "http://h/a?y"], "--notify: http://h/a is given twice"),
         (&["--max-retries", "-1"], "unexpected argument"),
         (&["--max-retries", "1001"], "'--max-retries <N>': a whole number is needed, from 0 to 1000"),
         (&["--retry-max", "30"], "'--retry-max <DURATION>': the unit is missing, write \"30s\""),
@@ -122,8 +127,27 @@ fn settings_that_contradict_each_other_are_named_with_their_values() {
         let error = resolve("", flags).expect_err(expected);
         assert!(error.contains(expected), "{flags:?}: {error}");
     }
-    let error = resolve("[tracker]\ndeliver-rate = 5", &[]).expect_err("reserved");
-    assert!(error.contains("--deliver-rate is not built yet"), "{error}");
+    for (file, flags, rate) in [
+        ("deliver-rate = 5", &[][..], Some(5.0)),
+        ("deliver-rate = 5", &["--deliver-rate", "0.5"], Some(0.5)),
+        ("deliver-rate = 5", &["--deliver-rate", "max"], None),
+    ] {
+        assert_eq!(resolve(&format!("[tracker]\n{file}"), flags).expect("good").deliver_rate, rate);
+    }
+}
+
+#[test]
+fn secondary_targets_are_a_list_in_the_file_and_a_repeated_flag() {
+    let file = "[tracker]\nnotify = ['http://a/', 'http://b/']";
+    for (flags, expected) in [
+        (&[][..], &["http://a/", "http://b/"][..]),
+        (&["--notify", "http://c", "--notify", "http://d"], &["http://c/", "http://d/"]),
+        (&["--notify", "http://c,http://d"], &["http://c/", "http://d/"]),
+    ] {
+        let notify = resolve(file, flags).expect("good").notify;
+        let urls: Vec<_> = notify.targets.iter().map(|target| target.url.as_str()).collect();
+        assert_eq!(urls, expected);
+    }
 }
 
 #[test]
@@ -133,7 +157,7 @@ fn a_delivery_target_is_shown_without_its_query() {
         ("http://h?secret", "http://h/"),
         ("http://h/a/b", "http://h/a/b"),
     ] {
-        let target = DeliverTarget::parse(text).expect(text);
+        let target = DeliverTarget::parse("--deliver-to", text).expect(text);
         assert_eq!(target.shown(), shown);
         assert!(!format!("{target:?}").contains("secret"), "{target:?}");
     }
@@ -147,7 +171,7 @@ fn a_delivery_target_hides_its_credentials() {
         ("http://[::1]:80/a#b", "http://[::1]:80/a"),
         ("http://u:p@ss@h:1?q", "http://h:1/?q"),
     ] {
-        let target = DeliverTarget::parse(text).expect(text);
+        let target = DeliverTarget::parse("--deliver-to", text).expect(text);
         assert_eq!(target.url, url);
         assert!(!format!("{target:?}").contains("p@ss"), "{target:?}");
         assert_eq!(target.credentials.as_ref().map(Secret::expose), text.contains('@').then_some("u:p@ss"));
@@ -160,9 +184,14 @@ fn a_delivery_target_hides_its_credentials() {
         "http://u:hunter2@",
         "http://h/a b",
     ] {
-        let error = DeliverTarget::parse(text).expect_err(text).to_string();
+        let error = DeliverTarget::parse("--deliver-to", text).expect_err(text).to_string();
         assert!(error.starts_with("--deliver-to: ") && !error.contains("hunter2"), "{error}");
     }
     #[cfg(not(feature = "tls"))]
-    assert!(DeliverTarget::parse("https://h").expect_err("no tls").to_string().contains("feature `tls`"));
+    assert!(
+        DeliverTarget::parse("--deliver-to", "https://h")
+            .expect_err("no tls")
+            .to_string()
+            .contains("feature `tls`")
+    );
 }
