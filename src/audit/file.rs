@@ -3,12 +3,17 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::lock::Lock;
 use super::{AuditError, segments, unsynced};
 use crate::failpoint;
+
+/// How much of the file's end is written again before it is believed: more than any group is long.
+const TAIL_BYTES: u64 = 64 << 20;
+/// How much of it is held at once.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// The open live file.
 #[derive(Debug)]
@@ -53,6 +58,30 @@ impl AuditFile {
         };
         unsynced::unmark(&path).map_err(io("remove the mark that a failed sync left beside"))?;
         Ok(cut)
+    }
+
+    /// Writes the file's end once more, as it is, and waits until it is on disk. Whoever wrote it may have died between
+    /// its write and its sync, or in a sync that failed; a sync alone is not told of an earlier one's failure, and does
+    /// nothing for pages that failed to be written.
+    ///
+    /// # Errors
+    /// What the disk said; nothing in the file may be believed then.
+    pub(super) fn confirm(&self) -> io::Result<()> {
+        // Not to be appended, but to where it is.
+        let again = OpenOptions::new().write(true).open(&self.path)?;
+        let (ours, named) = (self.file.metadata()?, again.metadata()?);
+        if (ours.dev(), ours.ino()) != (named.dev(), named.ino()) {
+            return Err(io::Error::other("the path names another file by now"));
+        }
+        let mut at = self.durable_len.saturating_sub(TAIL_BYTES);
+        let mut piece = Vec::new();
+        while at < self.durable_len {
+            piece.resize(usize::try_from(PIECE_BYTES.min(self.durable_len - at)).unwrap_or(0), 0);
+            self.file.read_exact_at(&mut piece, at)?;
+            again.write_all_at(&piece, at)?;
+            at += piece.len() as u64;
+        }
+        again.sync_all()
     }
 
     /// The file's path.
@@ -127,9 +156,12 @@ impl AuditFile {
     }
 
     fn distrust(&self, error: io::Error) -> WriteFailure {
-        if let Err(mark) = unsynced::mark(&self.path, self.durable_len) {
+        // A disk without room for the mark may still cut.
+        let noted =
+            unsynced::mark(&self.path, self.durable_len).or_else(|_| self.file.set_len(self.durable_len));
+        if let Err(error) = noted {
             tracing::error!(
-                error = %mark,
+                error = %error,
                 path = %self.path.display(),
                 durable_bytes = self.durable_len,
                 "what follows these bytes of the audit log may not be on disk, and this could not be noted beside it",
@@ -145,9 +177,12 @@ impl AuditFile {
         let side = PathBuf::from(name);
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&side)?;
         (&self.file).seek(SeekFrom::Start(complete))?;
-        io::copy(&mut (&self.file).take(self.durable_len - complete), &mut out)?;
-        out.flush()?;
-        out.sync_all()?;
+        let copied = io::copy(&mut (&self.file).take(self.durable_len - complete), &mut out);
+        if let Err(error) = copied.and_then(|_| out.sync_all()) {
+            // Half a copy at each start would take the room that the log needs.
+            drop(std::fs::remove_file(&side));
+            return Err(error);
+        }
         sync_folder(&side)?;
         self.file.set_len(complete)?;
         self.file.sync_all()?;
@@ -263,6 +298,35 @@ mod tests {
             touch(&path);
             assert!(!file.is_untouched().expect("metadata"));
         }
+    }
+
+    #[test]
+    fn what_is_confirmed_stays_as_it_is() {
+        let folder = folder();
+        let path = folder.path().join("tracker.events");
+        let text: Vec<u8> = (0..3 << 20).map(|n| u8::try_from(n % 251).expect("small")).collect();
+        std::fs::write(&path, &text).expect("written");
+        let file = AuditFile::open(&path).expect("open");
+        file.confirm().expect("confirmed");
+        assert!(file.is_untouched().expect("metadata"));
+        assert_eq!(std::fs::read(&path).expect("read"), text);
+        std::fs::rename(&path, folder.path().join("moved")).expect("renamed");
+        std::fs::write(&path, "another").expect("written");
+        file.confirm().expect_err("it is another file");
+        assert_eq!(std::fs::read(&path).expect("read"), b"another");
+    }
+
+    #[test]
+    fn a_mark_that_cannot_be_left_is_replaced_by_a_cut() {
+        let folder = folder();
+        let path = folder.path().join("tracker.events");
+        let mut file = AuditFile::open(&path).expect("open");
+        file.append(&[b"one\n"]).expect("append");
+        (&file.file).write_all(b"two\n").expect("written, not synced");
+        // A folder has the mark's name.
+        std::fs::create_dir(folder.path().join(".tracker.events.unsynced")).expect("made");
+        drop(file.distrust(io::ErrorKind::Other.into()));
+        assert_eq!(std::fs::read(&path).expect("read"), b"one\n");
     }
 
     #[test]

@@ -161,6 +161,9 @@ fn read_live(reading: &mut Reading, file: &mut AuditFile) -> Result<Option<(u64,
         let path = path.clone();
         move |source| AuditError::Io { what, path, source }
     };
+    if file.begins_with(LINE_START).map_err(io("read the audit log"))? {
+        file.confirm().map_err(io("bring to disk what is in the audit log"))?;
+    }
     file.handle().seek(SeekFrom::Start(0)).map_err(io("read the audit log"))?;
     let scanned = match reading.read(file.handle(), |_| ()).map_err(io("read the audit log"))? {
         Ok(scanned) => scanned,
