@@ -152,18 +152,20 @@ impl Envelope {
     }
 
     /// The same letter without its payload, which is then to be had from the source or the audit log: its hash and size
-    /// say which it was.
+    /// say which it was. A null payload is nothing to leave out.
     #[must_use]
-    pub fn without_payload(mut self, payload: &[u8]) -> Self {
-        let hash = blake3::hash(payload).to_hex().to_string();
-        self.letter.original_payload = OriginalPayload::Omitted { hash, size: payload.len() as u64 };
+    pub fn without_payload(mut self) -> Self {
+        if let OriginalPayload::Inline(payload) = &self.letter.original_payload {
+            let hash = blake3::hash(payload).to_hex().to_string();
+            self.letter.original_payload = OriginalPayload::Omitted { hash, size: payload.len() as u64 };
+        }
         self
     }
 
     /// The same letter with nothing of unbounded size: no payload, no key, no headers of the record's own, a short error.
     #[must_use]
-    pub fn bare(mut self, payload: &[u8]) -> Self {
-        self = self.without_payload(payload);
+    pub fn bare(mut self) -> Self {
+        self = self.without_payload();
         if let Some(key) = self.key.take() {
             self.letter.original_key = None;
             self.letter
@@ -179,6 +181,26 @@ impl Envelope {
         self.letter.error_message = safe_short(&self.letter.error_message, SHORT_ERROR_CHARS);
         self.letter.error_stack = None;
         self
+    }
+
+    /// Whether a letter is of this record: its payload and its key are the record's own, or have their hashes.
+    #[cfg(feature = "tracker")]
+    pub(crate) fn holds(letter: &DeadLetter, record: &Record) -> bool {
+        let hash_of = |bytes: &[u8]| blake3::hash(bytes).to_hex();
+        let value = record.value.as_deref();
+        let payload = match &letter.original_payload {
+            OriginalPayload::Null => value.is_none(),
+            OriginalPayload::Inline(bytes) => value == Some(bytes),
+            OriginalPayload::Omitted { hash, .. } => {
+                value.is_some_and(|value| hash_of(value).as_str() == hash)
+            }
+        };
+        // A letter that was too large even without its payload has its key's hash only.
+        let key = match (letter.metadata.get(metadata::KEY_HASH), record.key.as_deref()) {
+            (Some(hash), Some(key)) => hash_of(key).as_str() == hash,
+            (_, key) => letter.original_key.as_deref() == key,
+        };
+        payload && key
     }
 }
 
@@ -290,7 +312,7 @@ mod tests {
 
     #[test]
     fn what_is_too_large_keeps_its_hash_and_size() {
-        let envelope = Envelope::seal(&record(), &exhausted(), "group", "host").bare(record().payload());
+        let envelope = Envelope::seal(&record(), &exhausted(), "group", "host").bare();
         let letter = envelope.letter();
         let hash = blake3::hash(b"{\"a\":1}").to_hex().to_string();
         assert_eq!(letter.original_payload, OriginalPayload::Omitted { hash, size: 7 });
@@ -306,9 +328,33 @@ mod tests {
         {
             record.headers.push(Header::new(name, vec![b'x'; 1 << 20]));
         }
-        let bare = Envelope::seal(&record, &exhausted(), "group", "host").bare(record.payload());
+        let bare = Envelope::seal(&record, &exhausted(), "group", "host").bare();
         let headers: usize =
             bare.headers().map(|h| h.name.len() + h.value.as_ref().map_or(0, Bytes::len)).sum();
         assert!(headers < 3000 && bare.value().expect("JSON").len() < 2000, "{headers}");
+    }
+
+    #[cfg(feature = "tracker")]
+    #[test]
+    fn a_letter_is_of_its_record_alone_however_little_of_it_is_left() {
+        let seal = |record: &Record| Envelope::seal(record, &exhausted(), "group", "host");
+        let whole = Record::new("orders", 1, 11).with_key("k").with_value("{");
+        let (null, keyless) =
+            (Record { value: None, ..whole.clone() }, Record { key: None, ..whole.clone() });
+        for of in [whole, null, keyless] {
+            for letter in [seal(&of), seal(&of).without_payload(), seal(&of).bare()] {
+                let letter = letter.letter();
+                assert!(Envelope::holds(letter, &of), "{letter:?}");
+                for changed in [
+                    of.clone().with_value("another"),
+                    of.clone().with_key("another"),
+                    Record::new("orders", 1, 11).with_value("v"),
+                    Record::new("orders", 1, 11).with_key("k"),
+                ] {
+                    let same = (&changed.key, &changed.value) == (&of.key, &of.value);
+                    assert_eq!(Envelope::holds(letter, &changed), same, "{letter:?}");
+                }
+            }
+        }
     }
 }

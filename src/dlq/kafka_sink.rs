@@ -88,6 +88,13 @@ impl KafkaSink {
         })
     }
 
+    /// Takes back the letters that are not on their way to a broker yet. Whoever still waits for one publishes it again.
+    #[cfg(feature = "tracker")]
+    pub(crate) fn take_back(&self) {
+        self.producer.producer().take_back();
+        self.alone.producer().take_back();
+    }
+
     async fn send(&self, record: &Outgoing) -> Result<Delivered, SendError> {
         match self.producer.send(record).await {
             Err(SendError::TooLarge) => self.alone.send(record).await,
@@ -147,16 +154,19 @@ impl Sink for KafkaSink {
             Err(SendError::TooLarge) => {}
             Err(error) => return Err(self.error(error)),
         }
-        let payload = letter.letter().original_payload.bytes().unwrap_or_default();
-        for smaller in [letter.clone().without_payload(payload), letter.clone().bare(payload)] {
+        let payload = letter.letter().original_payload.bytes();
+        for shrink in [Envelope::without_payload, Envelope::bare] {
+            // One copy at a time: these are the large ones.
+            let smaller = shrink(letter.clone());
             match self.send(&self.outgoing(&smaller)?).await {
                 Ok(at) => {
                     tracing::warn!(
                         id = %letter.letter().id,
-                        payload_bytes = payload.len(),
-                        "a dead letter was too large for its topic: stored without its payload",
+                        payload_bytes = payload.map(<[u8]>::len),
+                        "a dead letter was too large for its topic: stored without its payload, or without key and headers",
                     );
-                    return Ok(receipt(at).without_payload());
+                    let receipt = receipt(at);
+                    return Ok(if payload.is_some() { receipt.without_payload() } else { receipt });
                 }
                 Err(SendError::TooLarge) => {}
                 Err(error) => return Err(self.error(error)),

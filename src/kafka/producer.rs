@@ -13,7 +13,9 @@ use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
+};
 use tokio::sync::oneshot;
 
 use super::KafkaError;
@@ -228,8 +230,44 @@ impl Producer {
         self.inner.flush(timeout).map_err(|e| KafkaError::request("flush the producer", e))
     }
 
+    /// Takes back what waits to be sent, or to be sent again: it fails at once. What a broker is being asked to take goes
+    /// its way.
+    pub fn take_back(&self) {
+        self.inner.purge(PurgeConfig::default().queue());
+    }
+
     /// The fatal error that ended this producer, if one did.
     pub fn fatal_error(&self) -> Option<String> {
         self.inner.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+    use rdkafka_sys::rd_kafka_resp_err_t;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_waits_to_be_sent_again_can_be_taken_back() {
+        let mock = MockCluster::new(1).expect("a mock cluster");
+        mock.create_topic("letters", 1, 1).expect("a topic");
+        let settings =
+            KafkaSettings { bootstrap_servers: mock.bootstrap_servers(), ..KafkaSettings::default() };
+        let producer = Producer::new(&settings, &ProducerOptions::default()).expect("a producer");
+        let record = Outgoing { topic: "letters".into(), partition: Some(0), ..Outgoing::default() };
+        let send = || producer.send(&record).expect("queued");
+        send().await.expect("a broker takes it");
+        let refusal = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+        mock.request_errors(RDKafkaApiKey::Produce, &[refusal; 500]);
+        let mut waits = send();
+        tokio::time::timeout(Duration::from_millis(500), &mut waits).await.expect_err("it is tried again");
+        producer.take_back();
+        let ended = tokio::time::timeout(Duration::from_secs(10), waits).await.expect("at once");
+        assert!(matches!(ended, Err(SendError::Failed(_))), "{ended:?}");
+        mock.clear_request_errors(RDKafkaApiKey::Produce);
+        send().await.expect("it works as before");
     }
 }

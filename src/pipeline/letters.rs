@@ -1,15 +1,18 @@
 //! Dead letters that were published just before a crash, without a line in the journal: they are found in the tail of the
 //! dead letter partition, and get their line instead of being processed again.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Judged, OffsetSet, Verdict};
 use crate::config::KafkaSettings;
-use crate::dlq::{Buried, Receipt, headers};
+use crate::dlq::{Buried, Envelope, Receipt, headers};
 use crate::kafka::{KafkaError, Reader};
-use crate::models::{DeadLetter, DecodeLimits, OriginalPayload, decode};
-use crate::record::{Header, Record, RecordTimestamp, TimestampKind, TopicPartition};
+use crate::models::{DeadLetter, DecodeLimits, OriginalPayload, dead_letter_id, decode};
+use crate::record::{Record, RecordTimestamp, TimestampKind, TopicPartition};
 
 /// What a commit's metadata begins with.
 const METADATA_KEY: &str = "dlq-from=";
@@ -33,6 +36,10 @@ pub(super) struct Tail<'a> {
     pub(super) group: &'a str,
     /// The origin's first offset that is not committed.
     pub(super) start: i64,
+    /// The origin's end.
+    pub(super) end: i64,
+    /// The origin's first record that is still there.
+    pub(super) log_start: i64,
     /// Outcomes that the journal has.
     pub(super) known: &'a OffsetSet,
     /// The dead letter topic.
@@ -43,11 +50,16 @@ pub(super) struct Tail<'a> {
     pub(super) from: i64,
 }
 
+/// A dead letter that may be of an open record, by the record's offset.
+type Candidates = BTreeMap<i64, (DeadLetter, Receipt)>;
+
 impl Tail<'_> {
-    /// The records that have a dead letter and no outcome, in the order of their offsets.
+    /// The records that have a dead letter and no outcome, in the order of their offsets. A letter is believed only where
+    /// it holds the record that its origin has: whoever may write to the dead letter topic cannot keep a record from
+    /// being processed.
     ///
     /// # Errors
-    /// [`KafkaError`] when the dead letter partition cannot be read.
+    /// [`KafkaError`] when the dead letter partition or its origin cannot be read.
     pub(super) fn without_outcome(
         &self,
         settings: &KafkaSettings,
@@ -55,65 +67,100 @@ impl Tail<'_> {
         stop: &CancellationToken,
     ) -> Result<Vec<Judged>, KafkaError> {
         let mut reader = Reader::open_partition(settings, self.dlq_topic, self.dlq_partition, self.from)?;
-        let mut found: Vec<Judged> = Vec::new();
+        let mut candidates = Candidates::new();
         while let Some(stored) = reader.read()? {
             // Nobody writes these lines any more: the next start does.
             if stop.is_cancelled() {
-                break;
+                return Ok(Vec::new());
             }
-            if let Some(judged) = self.judge(&stored, limits)
-                && found.iter().all(|other| other.record.offset != judged.record.offset)
-            {
-                found.push(judged);
+            if let Some((offset, letter, receipt)) = self.candidate(&stored) {
+                candidates.entry(offset).or_insert((letter, receipt));
             }
         }
+        let (Some((first, _)), Some((last, _))) = (candidates.first_key_value(), candidates.last_key_value())
+        else {
+            return Ok(Vec::new());
+        };
+        let range = (self.at.partition, (*first).max(self.log_start), last + 1);
+        let mut found = Vec::new();
+        if range.1 < range.2 {
+            let mut origin = Reader::over(settings, &self.at.topic, &[range])?;
+            while let Some(record) = origin.read()? {
+                if stop.is_cancelled() {
+                    return Ok(Vec::new());
+                }
+                if let Some((letter, receipt)) = candidates.remove(&record.offset) {
+                    if Envelope::holds(&letter, &record) {
+                        found.push(judged(record, letter, receipt, limits));
+                    } else {
+                        tracing::warn!(
+                            record = %format_args!("{}@{}", self.at, record.offset),
+                            dead_letter = %format_args!("{}/{}@{}", self.dlq_topic, receipt.partition(), receipt.offset()),
+                            "a dead letter does not hold the record that it names: the record is processed",
+                        );
+                    }
+                }
+            }
+        }
+        // Their records are gone, so that nobody processes them.
+        let gone = candidates
+            .into_values()
+            .filter_map(|(letter, receipt)| Some(judged(self.record_of(&letter)?, letter, receipt, limits)));
+        found.extend(gone);
         found.sort_by_key(|judged| judged.record.offset);
         Ok(found)
     }
 
-    fn judge(&self, stored: &Record, limits: &DecodeLimits) -> Option<Judged> {
+    fn candidate(&self, stored: &Record) -> Option<(i64, DeadLetter, Receipt)> {
         stored.last_header(headers::ID)?;
         let letter: DeadLetter = serde_json::from_slice(stored.payload()).ok()?;
+        let offset = letter.original_offset;
         let ours = letter.original_topic == *self.at.topic
             && letter.original_partition == self.at.partition
             && letter.consumer_group == self.group
-            && letter.original_offset >= self.start
-            && !self.known.contains(letter.original_offset);
-        let value = match letter.original_payload {
-            // The journal has to keep a payload that its letter left out: the record is processed again for it.
+            && (self.start..self.end).contains(&offset)
+            && letter.id == dead_letter_id(self.group, &self.at.topic, self.at.partition, offset)
+            && !self.known.contains(offset);
+        let mut receipt = Receipt::acknowledged(stored.partition, stored.offset);
+        if matches!(letter.original_payload, OriginalPayload::Omitted { .. }) {
+            receipt = receipt.without_payload();
+        }
+        ours.then_some((offset, letter, receipt))
+    }
+
+    /// The record of a letter that holds all of it.
+    fn record_of(&self, letter: &DeadLetter) -> Option<Record> {
+        let topic = Arc::clone(&self.at.topic);
+        let mut record = Record::new(topic, self.at.partition, letter.original_offset);
+        record.value = match &letter.original_payload {
             OriginalPayload::Omitted { .. } => return None,
             OriginalPayload::Null => None,
-            OriginalPayload::Inline(bytes) => Some(Bytes::from(bytes)),
+            OriginalPayload::Inline(bytes) => Some(Bytes::copy_from_slice(bytes)),
         };
-        if !ours {
-            return None;
-        }
-        let mut record =
-            Record::new(std::sync::Arc::clone(&self.at.topic), self.at.partition, letter.original_offset);
         record.timestamp = letter
             .original_timestamp
             .map(|at| RecordTimestamp { millis: at.as_millisecond(), kind: TimestampKind::CreateTime });
-        record.key = letter.original_key.map(Bytes::from);
-        record.value = value;
-        if let Some(replay_id) = stored.last_header(headers::REPLAY_ID) {
-            record.headers.push(Header::new(headers::REPLAY_ID, Bytes::copy_from_slice(replay_id)));
-        }
-        let deserialized = decode(record.value.as_deref(), limits).is_ok();
-        let verdict = Verdict::DeadLettered(Buried {
-            category: letter.failure_reason,
-            error: letter.error_message,
-            attempts: letter.retry_count.saturating_add(1),
-            id: letter.id,
-            receipt: Receipt::acknowledged(stored.partition, stored.offset),
-        });
-        Some(Judged { record, deserialized, verdict })
+        record.key = letter.original_key.as_deref().map(Bytes::copy_from_slice);
+        Some(record)
     }
+}
+
+fn judged(record: Record, letter: DeadLetter, receipt: Receipt, limits: &DecodeLimits) -> Judged {
+    let deserialized = decode(record.value.as_deref(), limits).is_ok();
+    let verdict = Verdict::DeadLettered(Buried {
+        category: letter.failure_reason,
+        error: letter.error_message,
+        attempts: letter.retry_count.saturating_add(1),
+        id: letter.id,
+        receipt,
+    });
+    Judged { record, deserialized, verdict }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dlq::{Envelope, Exhausted};
+    use crate::dlq::Exhausted;
     use crate::failure::{Category, Failure};
 
     #[test]
@@ -133,6 +180,10 @@ mod tests {
         stored
     }
 
+    fn record(partition: i32, offset: i64) -> Record {
+        Record::new("orders", partition, offset).with_key("k").with_value(&b"\xff not json"[..])
+    }
+
     #[test]
     fn only_the_groups_own_letters_of_open_records_count() {
         let at = TopicPartition::new("orders", 1);
@@ -145,31 +196,33 @@ mod tests {
             at: &at,
             group: "group",
             start: 10,
+            end: 20,
+            log_start: 0,
             known: &known,
             dlq_topic: "orders-dlq",
             dlq_partition: 1,
             from: 0,
         };
         let limits = DecodeLimits::default();
-        let record = |partition, offset| {
-            Record::new("orders", partition, offset).with_key("k").with_value(&b"\xff not json"[..])
-        };
-        let judged = tail.judge(&stored(&record(1, 11), "group"), &limits).expect("it has no outcome");
+        let (offset, letter, receipt) =
+            tail.candidate(&stored(&record(1, 11), "group")).expect("it has no outcome");
+        assert_eq!((offset, receipt.clone()), (11, Receipt::acknowledged(1, 70)));
+        let again = tail.record_of(&letter).expect("all of it");
+        assert_eq!((again.key.as_deref(), again.payload()), (Some(&b"k"[..]), &b"\xff not json"[..]));
+        let judged = judged(again, letter, receipt, &limits);
         assert_eq!((judged.record.offset, judged.deserialized), (11, false));
-        assert_eq!(
-            (judged.record.key.as_deref(), judged.record.payload()),
-            (Some(&b"k"[..]), &b"\xff not json"[..])
-        );
         let Verdict::DeadLettered(buried) = judged.verdict else { panic!("dead-lettered") };
-        assert_eq!((buried.category, buried.receipt), (Category::Processing, Receipt::acknowledged(1, 70)));
+        assert_eq!((buried.category, buried.attempts), (Category::Processing, 1));
         for (letter, why) in [
             (stored(&record(1, 9), "group"), "it is committed"),
             (stored(&record(1, 12), "group"), "it has its outcome"),
             (stored(&record(2, 11), "group"), "it is of another partition"),
             (stored(&record(1, 11), "other"), "it is another group's"),
+            (stored(&record(1, 20), "group"), "its record is still to come"),
+            (stored(&record(1, i64::MAX), "group"), "no record ever gets there"),
             (Record::new("orders-dlq", 1, 71).with_value("{}"), "it is no letter of ours"),
         ] {
-            assert!(tail.judge(&letter, &limits).is_none(), "{why}");
+            assert!(tail.candidate(&letter).is_none(), "{why}");
         }
     }
 }

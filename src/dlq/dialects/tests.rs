@@ -228,7 +228,7 @@ fn sealed(source: &Record, bare: bool) -> Record {
     let exhausted = Exhausted::at_once(Failure::new(Category::Validation, "sequence must be greater than 0"));
     let mut envelope = Envelope::seal(source, &exhausted, "group", "host");
     if bare {
-        envelope = envelope.bare(source.payload());
+        envelope = envelope.bare();
     }
     let mut record = Record::new("orders-dlq", 2, 5).with_value(envelope.value().unwrap());
     record.key = envelope.key().cloned();

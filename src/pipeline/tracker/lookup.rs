@@ -122,6 +122,8 @@ impl Question {
                 at,
                 group: &self.group,
                 start: committed.unwrap_or(log_start),
+                end,
+                log_start,
                 known: self.known.get(&at.partition).unwrap_or(&none),
                 dlq_topic: &self.dlq_topic,
                 dlq_partition,

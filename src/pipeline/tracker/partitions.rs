@@ -229,17 +229,24 @@ impl Tracker<'_> {
     }
 
     pub(super) fn give_up(&mut self, partitions: &[TopicPartition]) {
+        let mut unfinished = false;
         for part in partitions.iter().filter_map(|at| self.parts.remove(&at.partition)) {
             self.strays.remove(&part.at.partition);
             let drained = part.is_drained();
             self.held_bytes -= part.ledger.in_flight_bytes();
             let (at, scope, known) = part.abandon();
             if !drained {
+                unfinished = true;
                 // A line of it may be on its way to the disk: whether it got there is known when this comes back.
                 self.leaving.insert((scope.partition, scope.epoch));
                 self.shared.writer.end(&scope);
             }
             self.settled.entry(at.partition).or_default().extend(&known);
+        }
+        if unfinished {
+            // A dead letter that were published after the next owner had looked for it would be of a record that is
+            // processed as well.
+            self.shared.judge.handler.sink().take_back();
         }
     }
 }

@@ -6,7 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use pubsub_kafka::dlq::{Envelope, Exhausted};
+use pubsub_kafka::failure::{Category, Failure};
+use pubsub_kafka::kafka::Outgoing;
 use pubsub_kafka::models::Outcome;
+use pubsub_kafka::record::{Header, Record};
 
 use crate::support::{Answer, Running, Target, World, program};
 
@@ -97,6 +101,58 @@ fn a_published_dead_letter_is_not_processed_as_well_wherever_the_tracker_dies() 
     let cases =
         [("after-publish:3", -9), ("after-append:4", -9), ("after-fdatasync:4", -9), ("before-commit:1", -9)];
     all_of("dies-bad", &cases, 422);
+}
+
+#[test]
+fn a_dead_letter_without_its_payload_is_known_again_as_well() {
+    let Some(world) = World::real("dies-large", 1) else { return };
+    world.create(&world.dlq, 1, &[("max.message.bytes", "3000")]);
+    // One goes without its payload, one without anything, one has none.
+    let header = Header::new("h", vec![b'x'; 4000]);
+    let value = "x".repeat(6000);
+    let mut records: Vec<_> = (0..3).map(|_| world.record(0, Some(b"k"), Some(value.as_bytes()))).collect();
+    records[1].headers = vec![header.clone()];
+    records[2] = Outgoing { headers: vec![header], ..world.record(0, Some(b"k"), None) };
+    world.send(records);
+    let mut command = program(env!("CARGO_BIN_EXE_tracker"));
+    command.args(world.tracker_flags("tracker")).args(FLAGS).env("PUBSUB_KAFKA_FAILPOINT", "after-publish:3");
+    let mut dying = Running::spawn(command, &world.path(""), "tracker");
+    assert_eq!(dying.ended_within(Duration::from_secs(60)), -9, "{}", dying.stderr());
+    assert_eq!(world.read(&world.dlq).len(), 3);
+    let audit = world.track_to_end("tracker", &FLAGS);
+    assert_eq!((audit.by_offset().len(), audit.count(Outcome::DeadLettered)), (3, 3));
+    assert_eq!(world.read(&world.dlq).len(), 3, "a record was dead-lettered again");
+    #[cfg(feature = "audit")]
+    {
+        let mut prove = program(env!("CARGO_BIN_EXE_audit"));
+        prove.args(["prove", "-b", &world.servers, "--topic", &world.topic, "--group", &world.group]);
+        let output = prove.args(["--dlq-topic", &world.dlq]).arg(world.path("tracker.events")).output();
+        let output = output.expect("audit runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn a_letter_that_is_not_of_its_record_keeps_nothing_from_being_processed() {
+    let Some(world) = World::real("foreign-letters", 1) else { return };
+    world.create(&world.dlq, 1, &[]);
+    world.send_orders(2);
+    world.run_to_end("tracker", &FLAGS);
+    // As from another cluster, or before the topic was made again: right in all but what it holds.
+    let exhausted = Exhausted::at_once(Failure::new(Category::Processing, "503"));
+    let letter = |offset, value: &'static str| {
+        let record = Record::new(world.topic.as_str(), 0, offset).with_key("k").with_value(value);
+        let envelope = Envelope::seal(&record, &exhausted, &world.group, "host");
+        Outgoing {
+            topic: world.dlq.as_str().into(),
+            headers: envelope.headers().cloned().collect(),
+            ..world.record(0, Some(b"k"), Some(&envelope.value().expect("JSON")))
+        }
+    };
+    world.send(vec![letter(2, "another"), letter(9, "another"), letter(i64::MAX, "another")]);
+    world.send_orders(10);
+    let audit = world.track_to_end("tracker", &FLAGS);
+    assert_eq!((audit.by_offset().len(), audit.count(Outcome::Processed)), (12, 12));
 }
 
 #[test]
