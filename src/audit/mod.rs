@@ -38,6 +38,6 @@ pub use lock::Holder;
 pub use ranges::OffsetSet;
 pub use rotate::{RotateError, Rotated, rotate, take_rotate_request};
 pub use scan::{Line, Link, Scanned, scan};
-pub use segments::size_of;
+pub use segments::{is_set_aside, size_of};
 pub use verify::{Verified, VerifyError, verify};
 pub use writer::{AuditWriter, Completion, Durable, Scope, WriterOptions};

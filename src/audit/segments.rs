@@ -71,6 +71,14 @@ pub(super) fn sealed(live: &Path, number: u64) -> io::Result<Option<PathBuf>> {
     Ok(packed.try_exists()?.then_some(packed))
 }
 
+/// Whether this is what a start has moved aside, by its name: it is no part of the journal any more.
+pub fn is_set_aside(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit_once(".torn-"));
+    let numbers = name.and_then(|(_, numbers)| numbers.split_once('-'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(offset, millis)| is_number(offset) && is_number(millis))
+}
+
 /// A hidden file beside a journal, for what is not part of it: `.tracker.events.lock`.
 pub(super) fn hidden(live: &Path, ending: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
@@ -130,6 +138,18 @@ pub(super) fn last_line(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_moved_aside_is_known_by_its_name() {
+        for name in ["tracker.events.torn-0-1700000000000", "a/b.torn-12-3"] {
+            assert!(is_set_aside(Path::new(name)), "{name}");
+        }
+        for name in
+            ["tracker.events", "tracker.events.000001", "x.torn-", "x.torn-1", "x.torn-1-", "x.torn-a-1"]
+        {
+            assert!(!is_set_aside(Path::new(name)), "{name}");
+        }
+    }
 
     #[test]
     fn segments_are_known_by_their_numbers_packed_or_not() {

@@ -15,7 +15,7 @@ use super::{category, point_in_time};
 use crate::audit::cat::{LineFilter, cat, files_of};
 use crate::audit::prove::{self, Stage, prove};
 use crate::audit::trace::trace;
-use crate::audit::{Hashing, Rotated, Verified, rotate, size_of, verify};
+use crate::audit::{Hashing, Rotated, Verified, is_set_aside, rotate, size_of, verify};
 use crate::cli::progress::{byte_bar, count_bar};
 use crate::cli::{Common, Exit, Role, RunError, logging, output};
 use crate::config::values::Span;
@@ -114,10 +114,12 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
         None => {
             Err(Flags::command().error(clap::error::ErrorKind::MissingSubcommand, "say what to do").into())
         }
-        Some(Action::Verify { files }) => verify_files(&files, Hashing::new(audit.key()?), flags.json),
+        Some(Action::Verify { files }) => {
+            verify_files(&of_the_log(files), Hashing::new(audit.key()?), flags.json)
+        }
         Some(Action::Prove { files }) => {
             let _logs = logging::init(&flags.common, None)?;
-            prove_files(&audit.check(kafka)?, &files, flags.json)
+            prove_files(&audit.check(kafka)?, &of_the_log(files), flags.json)
         }
         Some(Action::Trace { order_id, files }) => {
             let files = files_or_own(files, audit.check(kafka)?)?;
@@ -148,6 +150,21 @@ fn rotate_log(settings: &AuditSettings, patience: Duration, json: bool) -> Resul
     };
     written.map_err(RunError::io("write the result"))?;
     Ok(Exit::Done)
+}
+
+/// What `tracker.events*` names and is no part of the log any more is passed over, if there is anything else.
+fn of_the_log(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let (aside, log): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_set_aside(file));
+    if log.is_empty() {
+        return aside;
+    }
+    for file in aside {
+        let name = file.to_string_lossy();
+        output::complain(&format!(
+            "note: {name} was moved aside by a start, and is no part of the log any more"
+        ));
+    }
+    log
 }
 
 /// Results go to the standard output, one line for each file; a broken chain is an error.
