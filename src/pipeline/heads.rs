@@ -1,7 +1,7 @@
 //! The journal's heads in Kafka: each checkpoint's hash goes to a compacted topic, so that a journal that was cut or
 //! rolled back is noticed by the next start. A publish that fails is said and never waited for.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::PipelineError;
 use crate::audit::{HEADS_TOPIC, Head, Identity, Journal, Place, hex};
 use crate::config::KafkaSettings;
-use crate::kafka::{Admin, KafkaError, Outgoing, Producer, ProducerOptions, Reader, TopicSpec};
+use crate::kafka::{Admin, Delivery, KafkaError, Outgoing, Producer, ProducerOptions, Reader, TopicSpec};
 use crate::models::to_safe_vec;
 
 /// How long it may take until every broker has heard of the topic, when it is new.
@@ -20,16 +20,25 @@ const NEWS_PAUSE: Duration = Duration::from_millis(50);
 
 /// Publishes the heads of one journal.
 pub(super) struct Heads {
-    producer: Producer,
+    /// Another one, when it fails for good.
+    producer: Mutex<Producer>,
+    settings: KafkaSettings,
     group: String,
     runtime: Handle,
 }
 
 impl Heads {
     pub(super) fn new(settings: &KafkaSettings, group: &str, runtime: &Handle) -> Result<Self, KafkaError> {
-        let options = ProducerOptions { linger_ms: 0, ..ProducerOptions::default() };
-        let producer = Producer::new(settings, &options)?;
-        Ok(Self { producer, group: group.to_owned(), runtime: runtime.clone() })
+        let producer = Mutex::new(producer(settings)?);
+        Ok(Self { producer, settings: settings.clone(), group: group.to_owned(), runtime: runtime.clone() })
+    }
+
+    fn send(&self, record: &Outgoing) -> Result<Delivery, String> {
+        let mut current = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.fatal_error().is_some() {
+            *current = producer(&self.settings).map_err(|e| e.to_string())?;
+        }
+        current.send(record).map_err(|e| e.to_string())
     }
 
     /// Sends a head on its way.
@@ -42,7 +51,7 @@ impl Heads {
                 value: Some(value.into()),
                 ..Outgoing::default()
             };
-            self.producer.send(&record).map_err(|e| e.to_string())
+            self.send(&record)
         });
         let delivery = match sent {
             Ok(delivery) => delivery,
@@ -57,10 +66,15 @@ impl Heads {
 
     /// Lets the last ones arrive.
     pub(super) fn flush(&self, timeout: Duration) {
-        if let Err(error) = self.producer.flush(timeout) {
+        let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = producer.flush(timeout) {
             complain(&crate::failure::chain_of(&error));
         }
     }
+}
+
+fn producer(settings: &KafkaSettings) -> Result<Producer, KafkaError> {
+    Producer::new(settings, &ProducerOptions { linger_ms: 0, ..ProducerOptions::default() })
 }
 
 fn complain(error: &str) {
