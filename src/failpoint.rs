@@ -5,6 +5,17 @@
 use std::fs::File;
 use std::io;
 
+/// Says so if this process is to die, or its disk to fail: nobody wants that outside of a test.
+pub(crate) fn announce() {
+    #[cfg(feature = "failpoints")]
+    if let Some(failpoint) = std::env::var_os("PUBSUB_KAFKA_FAILPOINT") {
+        tracing::error!(
+            ?failpoint,
+            "PUBSUB_KAFKA_FAILPOINT is set: this process is going to fail on purpose"
+        );
+    }
+}
+
 /// Dies by SIGKILL here, if this is the place and the time.
 pub(crate) fn reached(point: &str) {
     #[cfg(feature = "failpoints")]

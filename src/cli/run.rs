@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-use super::{Exit, RunError, output, roles};
+use super::{Exit, RunError, output, roles, signals};
 use crate::config::{DEFAULTS, default_of};
 
 /// One of the programs.
@@ -62,7 +62,12 @@ fn finish(outcome: Result<Exit, RunError>) -> ExitCode {
 
 fn run_role_with(role: &Role, arguments: Vec<OsString>) -> Result<Exit, RunError> {
     let matches = role.parser().try_get_matches_from(arguments)?;
-    role.start(&matches)
+    start(role, &matches)
+}
+
+fn start(role: &Role, matches: &ArgMatches) -> Result<Exit, RunError> {
+    signals::survive_file_limit().map_err(RunError::io("install the signal handlers"))?;
+    role.start(matches)
 }
 
 fn dispatch_among(roles: &[Role], mut arguments: Vec<OsString>) -> Result<Exit, RunError> {
@@ -86,7 +91,7 @@ fn dispatch_among(roles: &[Role], mut arguments: Vec<OsString>) -> Result<Exit, 
         }
         Some((name, inner)) => {
             if let Some(role) = roles.iter().find(|role| role.name == name) {
-                return role.start(inner);
+                return start(role, inner);
             }
         }
         None => {}

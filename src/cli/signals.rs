@@ -11,14 +11,19 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use tokio_util::sync::CancellationToken;
 
+/// Lets a write past the file size limit fail with EFBIG, which is handled: without a handler it kills.
+///
+/// # Errors
+/// When the system refuses the handler.
+pub fn survive_file_limit() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
+}
+
 /// Installs the handlers. Must be called within a tokio runtime, once.
 ///
 /// # Errors
 /// When the system refuses a handler.
 pub fn install() -> io::Result<CancellationToken> {
-    // Without a handler a write past the file size limit kills; with one it fails with EFBIG, which is handled.
-    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-
     // Whoever starts a program with nohup wants it to outlive the terminal.
     let ignored = std::fs::read_to_string("/proc/self/status").is_ok_and(|text| is_ignored(&text, SIGHUP));
     let stopping: &[_] = if ignored { &[SIGINT, SIGTERM] } else { &[SIGINT, SIGTERM, SIGHUP] };

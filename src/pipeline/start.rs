@@ -29,6 +29,7 @@ use super::work::Work;
 use crate::audit::{AuditError, AuditWriter, Hashing, Head, Identity, Journal, OffsetSet, WriterOptions};
 use crate::config::{DeliverTarget, TrackerSettings};
 use crate::dlq::{Handler, HandlerConfig, KafkaSink, KafkaSinkConfig, RetryPolicy};
+use crate::failpoint;
 use crate::kafka::{
     Admin, Consumer, ConsumerOptions, KafkaError, TopicInfo, TopicSpec, wait_until_reachable,
 };
@@ -159,6 +160,7 @@ fn track(
     runtime: &Handle,
     stop: &CancellationToken,
 ) -> Result<(), PipelineError> {
+    failpoint::announce();
     let journal = Journal::open(&settings.events_file, &settings.group, Hashing::new(settings.audit_key))?;
     if let Some((torn_bytes, side)) = &journal.torn {
         tracing::warn!(

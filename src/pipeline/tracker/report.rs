@@ -89,7 +89,8 @@ impl Tracker<'_> {
     }
 
     pub(super) fn checkpoint_if_due(&mut self) {
-        if self.checkpointed.elapsed() >= CHECKPOINT_INTERVAL {
+        // They would only queue up behind what the disk has no room for.
+        if !self.no_room && self.checkpointed.elapsed() >= CHECKPOINT_INTERVAL {
             self.checkpoint(Reason::Interval);
         }
     }
