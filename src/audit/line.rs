@@ -128,8 +128,13 @@ impl Lines {
         self.bytes.capacity() - self.bytes.len() >= line_bytes(record, self.payload)
     }
 
+    /// The lines themselves.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Empties them; what they allocated stays.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
         self.offsets.clear();
@@ -152,8 +157,8 @@ impl Lines {
         self.entries.is_empty()
     }
 
-    /// Chains the lines onto a head.
-    pub(super) fn seal(&mut self, chain: &mut super::Chain) {
+    /// Chains the lines onto a head: each gets its hash.
+    pub fn seal(&mut self, chain: &mut super::Chain) {
         for Entry { digest, hash_at } in &self.entries {
             let hash = chain.push(digest);
             write_hex(&hash, &mut self.bytes[*hash_at..*hash_at + HASH_HEX]);
