@@ -72,6 +72,7 @@ pub fn run(kafka: &Kafka, group: &str, events: &Path) -> Value {
             verdict: Verdict::Processed { attempts: 1 },
         };
         log.lines.push(group, Timestamp::now(), &judged);
+        log.lines.digest();
         if log.lines.size_bytes() >= GROUP_BYTES {
             log.sync();
             if committed.elapsed() >= COMMIT_INTERVAL {

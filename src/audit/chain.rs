@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::digest;
 use crate::config::AuditKey;
 use crate::models::safe_short;
 
@@ -47,6 +48,11 @@ impl Hashing {
             Some(key) => *blake3::keyed_hash(key.expose(), bytes).as_bytes(),
             None => *blake3::hash(bytes).as_bytes(),
         }
+    }
+
+    /// The hashes of many texts, in their order: several times as fast as one by one.
+    pub(super) fn hash_all(&self, texts: &[&[u8]]) -> Vec<ChainHash> {
+        digest::hash_all(self.key.as_ref().map(AuditKey::expose), texts)
     }
 
     /// What a file says of the key that it is written with: enough to tell keys apart, nothing to hash with.

@@ -49,6 +49,8 @@ pub struct Lines {
     payload: AuditPayload,
     pub(super) bytes: Vec<u8>,
     pub(super) entries: Vec<Entry>,
+    /// The digests of the first of them.
+    digests: Vec<ChainHash>,
     pub(super) offsets: Vec<i64>,
     /// The end of the dead letter partition, as far as the letters of these lines tell.
     pub(super) letters_end: Option<i64>,
@@ -71,10 +73,10 @@ pub fn line_bytes(record: &Record, payload: AuditPayload) -> usize {
     carried + key * 3 / 2 + LINE_REST
 }
 
-/// A line's own digest and where its hash belongs.
+/// Where a line begins, and where its hash belongs.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) digest: ChainHash,
+    pub(super) start: usize,
     pub(super) hash_at: usize,
 }
 
@@ -115,12 +117,11 @@ impl Lines {
     pub(super) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
-        let own = self.hashing.hash(&self.bytes[start..]);
         self.bytes.extend_from_slice(HASH_FIELD);
         let hash_at = self.bytes.len();
         self.bytes.extend_from_slice(&[b'0'; HASH_HEX]);
         self.bytes.extend_from_slice(LINE_END);
-        self.entries.push(Entry { digest: own, hash_at });
+        self.entries.push(Entry { start, hash_at });
     }
 
     /// Whether this record's line fits, as far as is known, without more memory.
@@ -137,6 +138,7 @@ impl Lines {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+        self.digests.clear();
         self.offsets.clear();
         self.letters_end = None;
         self.kept.clear();
@@ -157,9 +159,18 @@ impl Lines {
         self.entries.is_empty()
     }
 
+    /// Digests the lines, each by itself. That can be done anywhere; what is left undone is done when they are chained.
+    pub fn digest(&mut self) {
+        let own = |entry: &Entry| &self.bytes[entry.start..entry.hash_at - HASH_FIELD.len()];
+        let texts: Vec<&[u8]> = self.entries[self.digests.len()..].iter().map(own).collect();
+        let digests = self.hashing.hash_all(&texts);
+        self.digests.extend(digests);
+    }
+
     /// Chains the lines onto a head: each gets its hash.
     pub fn seal(&mut self, chain: &mut super::Chain) {
-        for Entry { digest, hash_at } in &self.entries {
+        self.digest();
+        for (Entry { hash_at, .. }, digest) in self.entries.iter().zip(&self.digests) {
             let hash = chain.push(digest);
             write_hex(&hash, &mut self.bytes[*hash_at..*hash_at + HASH_HEX]);
         }

@@ -6,6 +6,7 @@ mod buffers;
 pub mod cat;
 mod chain;
 mod control;
+mod digest;
 mod error;
 mod file;
 mod heads;

@@ -124,23 +124,40 @@ struct Digested<T> {
 impl Block {
     fn digest<T>(self, hashing: Option<Hashing>, extract: impl Fn(&[u8]) -> T) -> Digested<T> {
         let mut lines = Vec::new();
+        let mut links = hashing.map(|hashing| self.links(hashing)).unwrap_or_default().into_iter();
         let mut from = 0;
-        for end in memchr::memchr_iter(b'\n', &self.bytes[..self.len]) {
+        for end in self.line_breaks() {
             let line = &self.bytes[from..end];
-            let link = hashing.and_then(|hashing| {
-                split_line(line).map(|(own, claimed)| Link { digest: hashing.hash(own), claimed })
-            });
             lines.push(Line {
                 // The number within the file is known only to the fold.
                 number: 0,
                 start: self.start + from as u64,
                 len: (end + 1 - from) as u64,
-                link,
+                link: links.next().flatten(),
                 value: extract(line),
             });
             from = end + 1;
         }
         Digested { number: self.number, lines, bytes: self.bytes }
+    }
+
+    fn line_breaks(&self) -> impl Iterator<Item = usize> {
+        memchr::memchr_iter(b'\n', &self.bytes[..self.len])
+    }
+
+    /// The links of its lines, in their order: digested together, which is several times as fast as one by one.
+    fn links(&self, hashing: Hashing) -> Vec<Option<Link>> {
+        let mut from = 0;
+        let split: Vec<Option<(&[u8], ChainHash)>> = self
+            .line_breaks()
+            .map(|end| split_line(&self.bytes[std::mem::replace(&mut from, end + 1)..end]))
+            .collect();
+        let own: Vec<&[u8]> = split.iter().flatten().map(|(own, _)| *own).collect();
+        let mut digests = hashing.hash_all(&own).into_iter();
+        split
+            .into_iter()
+            .map(|split| split.and_then(|(_, claimed)| Some(Link { digest: digests.next()?, claimed })))
+            .collect()
     }
 }
 

@@ -199,8 +199,10 @@ impl AuditWriter {
         self.buffers.take(first, all)
     }
 
-    /// Hands lines over; never waits. How much may be under way is bounded by who delivers the records.
-    pub fn append(&self, scope: &Scope, lines: Lines) {
+    /// Hands lines over; never waits. How much may be under way is bounded by who delivers the records. They are digested
+    /// here, where others can do the same for theirs: the one thread that writes has only to chain them.
+    pub fn append(&self, scope: &Scope, mut lines: Lines) {
+        lines.digest();
         // The writer is gone only after it has reported why.
         drop(self.jobs.send(Job::Lines(scope.clone(), lines, Instant::now())));
     }
