@@ -162,7 +162,12 @@ const BLOCK_ROOM: usize = BLOCK * LONGEST;
 /// The audit log escapes every payload, and a payload of JSON is full of quotes. So the output is written by index
 /// into room that was made before (a `push` for each piece costs more than the piece), eight bytes at a time.
 pub fn escape_into(out: &mut Vec<u8>, text: &str) {
-    let bytes = text.as_bytes();
+    escape_utf8_into(out, text.as_bytes());
+}
+
+/// [`escape_into`] for bytes that are known to be UTF-8, so that nobody has to look at them once more. What becomes of
+/// others is no text either.
+pub(crate) fn escape_utf8_into(out: &mut Vec<u8>, bytes: &[u8]) {
     let mut pos = out.len() + 1;
     // A payload grows by about a fifth; more room is made when it is needed.
     out.resize(pos + bytes.len() + bytes.len() / 4 + BLOCK_ROOM, b'"');
