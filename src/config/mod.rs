@@ -24,6 +24,8 @@ mod properties;
 #[cfg(feature = "cli")]
 mod sections;
 #[cfg(feature = "cli")]
+mod targets;
+#[cfg(feature = "cli")]
 mod tracker;
 #[cfg(feature = "cli")]
 pub mod values;
@@ -48,7 +50,8 @@ pub use sections::{
     AuditRaw, AuditSettings, BrokerRaw, DlqRaw, KafkaRaw, MonitorRaw, MonitorSettings, ProducerRaw,
 };
 #[cfg(feature = "cli")]
+pub use targets::{DeliverTarget, NotifySettings};
+#[cfg(feature = "cli")]
 pub use tracker::{
-    AuditPayload, DeliverTarget, EventsCompress, GuardSettings, NotifySettings, OnGap, Ordering,
-    RetrySettings, TrackerRaw, TrackerSettings,
+    AuditPayload, EventsCompress, GuardSettings, OnGap, Ordering, RetrySettings, TrackerRaw, TrackerSettings,
 };

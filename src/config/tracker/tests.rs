@@ -3,6 +3,7 @@
 use clap::{Args as _, FromArgMatches as _};
 
 use super::*;
+use crate::config::Secret;
 
 fn resolve(file: &str, flags: &[&str]) -> Result<TrackerSettings, String> {
     // What the test's own environment says must not count here.
