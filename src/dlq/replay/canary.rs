@@ -23,6 +23,13 @@ pub struct Canary {
     pub timeout: Duration,
 }
 
+impl Canary {
+    /// These steps, ended by more than 5 % of failures; the outcomes of each may take five minutes.
+    pub fn of(steps: Vec<u64>) -> Self {
+        Self { steps, abort_above: 0.05, timeout: Duration::from_secs(300) }
+    }
+}
+
 /// The steps that are still to be taken.
 pub(super) struct Steps<'a> {
     canary: &'a Canary,

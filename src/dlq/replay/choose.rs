@@ -54,6 +54,18 @@ pub struct Limits {
     pub max_replays: u32,
 }
 
+impl Default for Limits {
+    /// Nothing that has a reason to be left out, and no record more than three times.
+    fn default() -> Self {
+        Self {
+            include_superseded: false,
+            include_replayed: false,
+            include_over_replayed: false,
+            max_replays: 3,
+        }
+    }
+}
+
 /// What is to be done with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {

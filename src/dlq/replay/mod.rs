@@ -22,6 +22,7 @@ mod predict;
 mod prepare;
 mod problems;
 mod record;
+mod report;
 mod send;
 mod settle;
 mod standing;

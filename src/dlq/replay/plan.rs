@@ -185,6 +185,20 @@ impl Plan {
         targets
     }
 
+    /// What is asked before it is sent, to `to` or where it says itself.
+    pub fn question(&self, to: Option<&str>) -> String {
+        let count = self.entries.len();
+        let to = match to {
+            Some(to) => format!("{to} ({count})"),
+            None => {
+                let targets = self.targets();
+                let shown: Vec<_> = targets.iter().map(|(name, count)| format!("{name} {count}")).collect();
+                if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
+            }
+        };
+        format!("Replay {count} dead letters to {to}?")
+    }
+
     /// How many entries there are of each reason.
     pub fn reasons(&self) -> BTreeMap<&'static str, u64> {
         let mut reasons = BTreeMap::new();

@@ -2,7 +2,6 @@
 
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,13 +19,6 @@ use crate::dlq::replay::{
 };
 use crate::dlq::who;
 use crate::kafka::wait_until_reachable;
-
-/// How often a record may be replayed, unless it is said otherwise.
-const MAX_REPLAYS: u32 = 3;
-/// The share of failures that ends a canary, unless it is said otherwise.
-const ABORT_ABOVE: Share = Share(0.05);
-/// How long the outcomes of a canary's step may take, unless it is said otherwise.
-const CANARY_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A share, as "5%" or 0.05.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,6 +90,16 @@ impl Sending {
         self.events_file.as_deref()
     }
 
+    /// How it begins with a few.
+    fn canary(&self) -> Canary {
+        let usual = Canary::of(self.canary.clone());
+        Canary {
+            abort_above: self.abort_above.map_or(usual.abort_above, |share| share.0),
+            timeout: self.canary_timeout.map_or(usual.timeout, |timeout| timeout.0),
+            ..usual
+        }
+    }
+
     /// The topic that is sent to instead of the plan's.
     fn to(&self) -> Option<&str> {
         self.to.as_ref().map(|topic| topic.0.as_str())
@@ -112,11 +114,7 @@ impl Sending {
         before: &dyn Fn() -> Result<(), ReplayError>,
     ) -> Result<Exit, RunError> {
         if !self.dry_run && !plan.entries.is_empty() {
-            let to = match self.to() {
-                Some(to) => format!("{to} ({})", plan.entries.len()),
-                None => summary::listed(plan.targets()),
-            };
-            confirm(&format!("Replay {} dead letters to {to}?", plan.entries.len()), self.yes)?;
+            confirm(&plan.question(self.to()), self.yes)?;
         }
         if !self.dry_run {
             before()?;
@@ -137,15 +135,11 @@ impl Sending {
                 include_superseded: self.include_superseded,
                 include_replayed: self.include_replayed,
                 include_over_replayed: self.include_over_replayed,
-                max_replays: self.max_replays.unwrap_or(MAX_REPLAYS),
+                max_replays: self.max_replays.unwrap_or(Limits::default().max_replays),
             },
             keep_timestamp: self.keep_timestamp,
             dry_run: self.dry_run,
-            canary: (!self.canary.is_empty()).then(|| Canary {
-                steps: self.canary.clone(),
-                abort_above: self.abort_above.unwrap_or(ABORT_ABOVE).0,
-                timeout: self.canary_timeout.map_or(CANARY_TIMEOUT, |timeout| timeout.0),
-            }),
+            canary: (!self.canary.is_empty()).then(|| self.canary()),
             group: self.group.as_ref().map(|group| group.0.as_str()),
             fallback_group: &context.group,
         };

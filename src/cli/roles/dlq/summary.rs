@@ -5,9 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
-use uuid::Uuid;
 
-use crate::dlq::replay::{Applied, Ended, Outcomes, Plan, Planned, Problem, ReplayOutcome, ReplayState};
+use crate::dlq::replay::{Applied, Ended, Outcomes, Plan, Planned, ReplayState};
 use crate::models::{safe_short, safe_text, to_safe_vec};
 
 /// How many causes and single outcomes are shown.
@@ -21,26 +20,6 @@ pub(super) fn write_json(value: &impl Serialize, out: &mut dyn Write) -> io::Res
     out.write_all(&line)
 }
 
-#[derive(Serialize)]
-struct PlanJson<'a> {
-    plan_id: Uuid,
-    file: String,
-    dlq_topic: &'a str,
-    entries: usize,
-    counts: BTreeMap<&'static str, u64>,
-    reasons: BTreeMap<&'static str, u64>,
-    targets: BTreeMap<&'a str, u64>,
-    repeats: u64,
-    discarded: u64,
-    refused: Vec<Refused<'a>>,
-}
-
-#[derive(Serialize)]
-struct Refused<'a> {
-    id: Uuid,
-    why: &'a str,
-}
-
 /// What a plan holds.
 pub(super) fn write_planned(
     planned: &Planned,
@@ -50,20 +29,7 @@ pub(super) fn write_planned(
 ) -> io::Result<()> {
     let Planned { plan, repeats, discarded, refused } = planned;
     if json {
-        let refused = refused.iter().map(|(id, why)| Refused { id: *id, why }).collect();
-        let value = PlanJson {
-            plan_id: plan.plan_id,
-            file: file.display().to_string(),
-            dlq_topic: &plan.dlq_topic,
-            entries: plan.entries.len(),
-            counts: plan.counts(),
-            reasons: plan.reasons(),
-            targets: plan.targets(),
-            repeats: *repeats,
-            discarded: *discarded,
-            refused,
-        };
-        return write_json(&value, out);
+        return write_json(&planned.to_json(file), out);
     }
     write_plan_lines(plan, out)?;
     if *repeats > 0 {
@@ -116,21 +82,6 @@ pub(super) fn listed<N: std::fmt::Display>(counts: BTreeMap<N, u64>) -> String {
     if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
 }
 
-#[derive(Serialize)]
-struct AppliedJson<'a> {
-    plan_id: Uuid,
-    dry_run: bool,
-    sent: u64,
-    already_there: u64,
-    left_out: BTreeMap<&'static str, u64>,
-    problems: &'a BTreeMap<&'static str, u64>,
-    first_problems: &'a [Problem],
-    remaining: u64,
-    ended: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'a str>,
-}
-
 /// What an apply did.
 pub(super) fn write_applied(
     plan: &Plan,
@@ -139,25 +90,8 @@ pub(super) fn write_applied(
     json: bool,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let (ended, why) = match &applied.ended {
-        Ended::Complete => ("complete", None),
-        Ended::Stopped => ("stopped", None),
-        Ended::Aborted(why) => ("aborted", Some(why.as_str())),
-    };
     if json {
-        let value = AppliedJson {
-            plan_id: plan.plan_id,
-            dry_run,
-            sent: applied.sent,
-            already_there: applied.found,
-            left_out: applied.left_out.iter().map(|(why, count)| (why.as_str(), *count)).collect(),
-            problems: &applied.problems.counts,
-            first_problems: &applied.problems.first,
-            remaining: applied.remaining,
-            ended,
-            why,
-        };
-        return write_json(&value, out);
+        return write_json(&applied.to_json(plan.plan_id, dry_run), out);
     }
     let verb = if dry_run { "would be sent" } else { "sent" };
     writeln!(out, "{} {verb}, {} were there already", applied.sent, applied.found)?;
@@ -176,32 +110,13 @@ pub(super) fn write_applied(
     if applied.problems.total() > applied.problems.first.len() as u64 {
         writeln!(out, "not sent in all: {}", listed(applied.problems.counts.clone()))?;
     }
-    if let Some(why) = why {
+    if let Ended::Aborted(why) = &applied.ended {
         writeln!(out, "aborted: {why}")?;
     }
     if applied.remaining > 0 {
         writeln!(out, "{} remain: the same command goes on with them", applied.remaining)?;
     }
     Ok(())
-}
-
-#[derive(Serialize)]
-struct OutcomesJson<'a> {
-    plan_id: Uuid,
-    dlq_topic: &'a str,
-    entries: usize,
-    counts: &'a BTreeMap<&'static str, u64>,
-    replays: Vec<ReplayJson<'a>>,
-}
-
-#[derive(Serialize)]
-struct ReplayJson<'a> {
-    id: Uuid,
-    replay_id: Uuid,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    order_id: Option<&'a str>,
-    #[serde(flatten)]
-    outcome: &'a ReplayOutcome,
 }
 
 /// What became of a plan.
@@ -211,25 +126,10 @@ pub(super) fn write_outcomes(
     json: bool,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let entries = plan.entries.iter().zip(&outcomes.entries);
     if json {
-        let replays = entries
-            .map(|(entry, outcome)| ReplayJson {
-                id: entry.id,
-                replay_id: entry.replay_id,
-                order_id: entry.order_id.as_deref(),
-                outcome,
-            })
-            .collect();
-        let value = OutcomesJson {
-            plan_id: plan.plan_id,
-            dlq_topic: &plan.dlq_topic,
-            entries: plan.entries.len(),
-            counts: &outcomes.counts,
-            replays,
-        };
-        return write_json(&value, out);
+        return write_json(&outcomes.to_json(plan, usize::MAX), out);
     }
+    let entries = plan.entries.iter().zip(&outcomes.entries);
     writeln!(out, "plan {} of {}: {} dead letters", plan.plan_id, plan.dlq_topic, plan.entries.len())?;
     writeln!(out, "  {}", listed(outcomes.counts.clone()))?;
     let told: Vec<_> = entries.filter(|(_, outcome)| outcome.state != ReplayState::Processed).collect();
