@@ -7,6 +7,7 @@ use regex::Regex;
 use serde::Deserialize;
 
 use super::letter::Letter;
+use super::shape::shape;
 use super::status::State;
 use crate::failure::Category;
 
@@ -25,6 +26,10 @@ pub struct Filter {
     pub order_id: Option<String>,
     /// With an error, or an exception's class, in which this is found.
     pub error: Option<Regex>,
+    /// With this error, folded as statistics fold it.
+    pub cause: Option<String>,
+    /// In whose id, key, error, exception's class or payload this is found.
+    pub text: Option<regex::bytes::Regex>,
     /// Of a record of this topic.
     pub topic_origin: Option<String>,
     /// Of a record that had been replayed before it died this time, or had not.
@@ -50,18 +55,42 @@ impl Filter {
                 .as_deref()
                 .is_none_or(|id| has_key(letter, id) || order_id(letter).as_deref() == Some(id))
             && self.error.as_ref().is_none_or(|error| says(letter, error))
+            && self.cause.as_ref().is_none_or(|cause| shape(&letter.error) == *cause)
+            && self.text.as_ref().is_none_or(|text| has_text(letter, text))
+    }
+
+    /// What [`text`](Self::text) has to be to find these words, whatever their case.
+    ///
+    /// # Errors
+    /// When they are too long for a pattern.
+    pub fn text_of(words: &str) -> Result<regex::bytes::Regex, regex::Error> {
+        regex::bytes::RegexBuilder::new(&regex::escape(words)).case_insensitive(true).build()
     }
 
     /// Whether it chooses at all, but for the number of dead letters.
     pub fn is_empty(&self) -> bool {
-        let Self { reason, since, until, key, order_id, error, topic_origin, replayed, status, limit: _ } =
-            self;
+        let Self {
+            reason,
+            since,
+            until,
+            key,
+            order_id,
+            error,
+            cause,
+            text,
+            topic_origin,
+            replayed,
+            status,
+            limit: _,
+        } = self;
         reason.is_none()
             && since.is_none()
             && until.is_none()
             && key.is_none()
             && order_id.is_none()
             && error.is_none()
+            && cause.is_none()
+            && text.is_none()
             && topic_origin.is_none()
             && replayed.is_none()
             && status.is_none()
@@ -78,6 +107,15 @@ fn is_from(letter: &Letter, topic: &str) -> bool {
 
 fn says(letter: &Letter, error: &Regex) -> bool {
     error.is_match(&letter.error) || letter.exception.as_deref().is_some_and(|class| error.is_match(class))
+}
+
+fn has_text(letter: &Letter, text: &regex::bytes::Regex) -> bool {
+    let parts = [letter.key.as_deref(), letter.payload.bytes().map(|bytes| &**bytes)];
+    let words = [Some(letter.error.as_str()), letter.exception.as_deref()];
+    let mut id = uuid::Uuid::encode_buffer();
+    text.is_match(letter.id.hyphenated().encode_lower(&mut id).as_bytes())
+        || words.into_iter().flatten().any(|words| text.is_match(words.as_bytes()))
+        || parts.into_iter().flatten().any(|part| text.is_match(part))
 }
 
 /// The order's id, where the payload is JSON that has one.
@@ -137,6 +175,14 @@ mod tests {
             (true, Filter { error: regex(r"10\.0\.0\.\d+ timed"), ..any.clone() }),
             (true, Filter { error: regex("SocketTimeout"), ..any.clone() }),
             (false, Filter { error: regex("refused"), ..any.clone() }),
+            (true, Filter { cause: text("read of # timed out"), ..any.clone() }),
+            (false, Filter { cause: text("read of 10.0.0.1 timed out"), ..any.clone() }),
+            (true, Filter { text: Filter::text_of("K-1").ok(), ..any.clone() }),
+            (true, Filter { text: Filter::text_of("TIMED out").ok(), ..any.clone() }),
+            (true, Filter { text: Filter::text_of("sockettimeout").ok(), ..any.clone() }),
+            (true, Filter { text: Filter::text_of("\"total\":1}").ok(), ..any.clone() }),
+            (true, Filter { text: Filter::text_of(&letter.id.to_string()[..8]).ok(), ..any.clone() }),
+            (false, Filter { text: Filter::text_of("o.1").ok(), ..any.clone() }),
             (true, Filter { topic_origin: text("orders"), ..any.clone() }),
             (false, Filter { topic_origin: text("order"), ..any.clone() }),
             (true, Filter { replayed: Some(false), ..any.clone() }),

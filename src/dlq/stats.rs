@@ -156,7 +156,8 @@ pub fn stats(
     let an_hour_ago = Timestamp::now().saturating_sub(SignedDuration::from_hours(1)).unwrap_or_default();
     let mut tally = Tally { an_hour_ago, ..Tally::default() };
     let mut read = 0;
-    let read_one = if filter.order_id.is_some() { Letter::read } else { Letter::read_to_count };
+    let read_one =
+        if filter.order_id.is_some() || filter.text.is_some() { Letter::read } else { Letter::read_to_count };
     let make = |record: Record| {
         let letter = read_one(&record);
         let state = statuses.state(letter.id);

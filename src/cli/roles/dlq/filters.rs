@@ -30,6 +30,12 @@ pub struct Filters {
     /// Only with an error or an exception in which this regular expression is found
     #[arg(long, value_name = "REGEX")]
     error: Option<Regex>,
+    /// Only with this error as `dlq stats --json` folds it, such as "total is #, not #"
+    #[arg(long, value_name = "ERROR")]
+    cause: Option<String>,
+    /// Only with this text in id, key, error, exception or payload, whatever its case
+    #[arg(long, value_name = "TEXT", value_parser = Filter::text_of)]
+    text: Option<regex::bytes::Regex>,
     /// Only of records of this topic
     #[arg(long, value_name = "TOPIC")]
     topic_origin: Option<String>,
@@ -47,8 +53,34 @@ pub struct Filters {
 impl Filters {
     /// The choice that the flags make.
     pub fn check(self) -> Filter {
-        let Self { reason, since, until, key, order_id, error, topic_origin, replayed, status, limit } = self;
-        Filter { reason, since, until, key, order_id, error, topic_origin, replayed, status, limit }
+        let Self {
+            reason,
+            since,
+            until,
+            key,
+            order_id,
+            error,
+            cause,
+            text,
+            topic_origin,
+            replayed,
+            status,
+            limit,
+        } = self;
+        Filter {
+            reason,
+            since,
+            until,
+            key,
+            order_id,
+            error,
+            cause,
+            text,
+            topic_origin,
+            replayed,
+            status,
+            limit,
+        }
     }
 }
 
