@@ -284,6 +284,7 @@ fn monitor_exit(error: &crate::monitor::MonitorError) -> Exit {
         | MonitorError::Nothing { .. }
         | MonitorError::NoOutcome(_)
         | MonitorError::Terminal(_)
+        | MonitorError::Listen { .. }
         | MonitorError::Write { .. }
         | MonitorError::Plot(_) => Exit::Failure,
     }

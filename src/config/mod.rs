@@ -29,6 +29,8 @@ mod targets;
 mod tracker;
 #[cfg(feature = "cli")]
 pub mod values;
+#[cfg(feature = "cli")]
+mod web;
 
 #[cfg(feature = "cli")]
 pub use audit_key::AuditKey;
@@ -55,3 +57,5 @@ pub use targets::{DeliverTarget, NotifySettings};
 pub use tracker::{
     AuditPayload, EventsCompress, GuardSettings, OnGap, Ordering, RetrySettings, TrackerRaw, TrackerSettings,
 };
+#[cfg(feature = "cli")]
+pub use web::WebSettings;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::check::{name, need, topic};
 use super::values::{Decimal, Int, Listen, Name, Rate, Size, Span, Switch, TopicName};
-use super::{AuditKey, ConfigError, KafkaSettings};
+use super::{AuditKey, ConfigError, KafkaSettings, WebSettings};
 
 section! {
     /// `[kafka]`: how Kafka is reached.
@@ -130,6 +130,9 @@ section! {
         /// Serve the web page here; "off" for nowhere
         #[arg(long, value_name = "ADDR", env = "PUBSUB_KAFKA_WEB", hide_env_values = true)]
         pub web: Listen,
+        /// A file with the token that a browser has to show (?token=…); without it one is made, but on loopback
+        #[arg(long, value_name = "FILE", env = "PUBSUB_KAFKA_WEB_TOKEN_FILE", hide_env_values = true)]
+        pub web_token_file: PathBuf,
         /// Let the web page replay dead letters
         #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         pub allow_replay: Switch,
@@ -198,15 +201,10 @@ impl MonitorRaw {
     /// Which files, how much of them, and in which form they are shown.
     ///
     /// # Errors
-    /// [`ConfigError`] for JSON without `--once`, for an address of metrics that is none, for the web page.
+    /// [`ConfigError`] for JSON without `--once`, for an address of metrics that is none, for a web page that cannot be.
     pub fn check(self) -> Result<MonitorSettings, ConfigError> {
-        if need(self.web, "web")?.0.is_some() {
-            return Err(ConfigError::NotBuilt("web"));
-        }
-        if need(self.allow_replay, "allow-replay")?.0 {
-            return Err(ConfigError::NotBuilt("allow-replay"));
-        }
         let (once, json) = (need(self.once, "once")?.0, need(self.json, "json")?.0);
+        let web = self.check_web(once)?;
         if json && !once {
             return Err(ConfigError::Contradiction(
                 "--json is for --once: a terminal is not shown JSON".to_owned(),
@@ -228,7 +226,28 @@ impl MonitorRaw {
             read_bytes: need(self.read_bytes, "read-bytes")?.0,
             once,
             json,
+            web,
         })
+    }
+
+    fn check_web(&self, once: bool) -> Result<Option<WebSettings>, ConfigError> {
+        let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
+        let allow_replay = need(self.allow_replay, "allow-replay")?.0;
+        let Some(addr) = need(self.web, "web")?.0 else {
+            return if allow_replay {
+                contradiction("--allow-replay is for the web page: --web ADDR")
+            } else {
+                Ok(None)
+            };
+        };
+        if once {
+            return contradiction("--once prints and ends, --web serves: only one of them is possible");
+        }
+        if allow_replay && cfg!(not(feature = "dlq")) {
+            return Err(ConfigError::NotCompiled { what: "--allow-replay".to_owned(), feature: "dlq" });
+        }
+        let token = self.web_token_file.as_deref().map(WebSettings::read_token).transpose()?;
+        Ok(Some(WebSettings { addr, token, allow_replay }))
     }
 }
 
@@ -308,6 +327,8 @@ pub struct MonitorSettings {
     pub once: bool,
     /// As JSON.
     pub json: bool,
+    /// Serve the web page instead.
+    pub web: Option<WebSettings>,
 }
 
 /// What an audit log is held against.

@@ -48,6 +48,15 @@ pub enum MonitorError {
         #[source]
         source: io::Error,
     },
+    /// The web page's address cannot be had.
+    #[error("listen on --web {addr}")]
+    Listen {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The library that draws plots failed.
     #[error("draw the plot: {0}")]
     Plot(String),

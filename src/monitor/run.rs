@@ -36,7 +36,7 @@ pub struct Options {
 }
 
 impl Options {
-    fn look(&self) -> Look {
+    pub(super) fn look(&self) -> Look {
         Look { at_ms: self.at.map(Timestamp::as_millisecond), ..Look::live(self.window) }
     }
 }
@@ -116,7 +116,7 @@ fn scrape_once(url: &Uri) -> Endpoint {
 }
 
 /// A thread of its own: an endpoint that hangs holds no key and no line up. It ends with the program.
-fn scrape_in_background(url: Uri) -> Receiver<Endpoint> {
+pub(super) fn scrape_in_background(url: Uri) -> Receiver<Endpoint> {
     let (sender, receiver) = channel();
     let scrape = move || {
         while sender.send(scrape_once(&url)).is_ok() {

@@ -101,14 +101,6 @@ fn the_dispatcher_names_the_roles() {
 }
 
 #[test]
-fn what_is_not_built_says_so() {
-    let Some((_, path)) = binaries().into_iter().find(|(name, _)| *name == "monitor") else { return };
-    let (code, stdout, stderr) = run(path, &["--web", "127.0.0.1:0"]);
-    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
-    assert!(stderr.contains("is not built yet"), "{stderr}");
-}
-
-#[test]
 fn a_closed_pipe_is_no_reason_to_panic() {
     if roles() == 0 {
         return;

@@ -53,6 +53,8 @@ mod flows {
     #[cfg(all(feature = "tls", feature = "dlq", feature = "audit"))]
     mod tls;
     mod topic_ends;
+    #[cfg(all(feature = "monitor", feature = "dlq"))]
+    mod web;
 }
 #[cfg(all(feature = "producer", feature = "tracker"))]
 mod support;

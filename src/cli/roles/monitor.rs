@@ -7,12 +7,19 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use jiff::Timestamp;
 
 use super::{point_in_time, until_stopped};
-use crate::cli::{Common, Exit, Role, RunError};
+use crate::cli::{Common, Exit, Role, RunError, logging, output};
 use crate::config::{ConfigError, Layer as _, MonitorRaw, MonitorSettings};
-use crate::monitor::{Options, Sources, draw_plot, print_once, watch};
+#[cfg(feature = "dlq")]
+use crate::config::{DlqRaw, Files, KafkaRaw, SecretEnv, values::TopicName};
+#[cfg(feature = "dlq")]
+use crate::models::DecodeLimits;
+#[cfg(feature = "dlq")]
+use crate::monitor::LetterSettings;
+use crate::monitor::{Options, Sources, WebPage, draw_plot, print_once, watch};
 
 /// The role.
-pub const ROLE: Role = Role { name: "monitor", command: Flags::command, sections: &["monitor"], run };
+pub const ROLE: Role =
+    Role { name: "monitor", command: Flags::command, sections: &["monitor", "kafka"], run };
 
 /// Shows live what the tracker does, from its health log, its audit log and its metrics.
 #[derive(Parser)]
@@ -26,17 +33,70 @@ struct Flags {
     /// window that ends there
     #[arg(long, value_name = "FILE", conflicts_with_all = ["once", "json", "web"])]
     plot: Option<PathBuf>,
+    #[cfg(feature = "dlq")]
+    #[command(flatten)]
+    letters: Letters,
+    #[cfg(feature = "dlq")]
+    #[command(flatten)]
+    kafka: KafkaRaw,
     #[command(flatten)]
     common: Common,
+}
+
+/// The dead letters that the web page shows; the same settings as the `dlq` tool's.
+#[cfg(feature = "dlq")]
+#[derive(clap::Args)]
+#[command(next_help_heading = "Dead letters on the web page")]
+struct Letters {
+    /// The dead letter topic [default: orders-dlq]
+    #[arg(long, value_name = "TOPIC", env = "PUBSUB_KAFKA_DLQ_TOPIC", hide_env_values = true)]
+    dlq_topic: Option<TopicName>,
+    /// The only topics that dead letters may be replayed to, separated by commas; without it any that a plan names
+    #[arg(
+        long,
+        value_name = "TOPIC",
+        env = "PUBSUB_KAFKA_REPLAY_TARGETS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    replay_targets: Option<Vec<TopicName>>,
+}
+
+#[cfg(feature = "dlq")]
+impl Letters {
+    fn check(self, kafka: KafkaRaw, files: Files) -> Result<LetterSettings, ConfigError> {
+        let kafka = kafka.over(files.given.kafka).over(files.defaults.kafka);
+        let dlq = DlqRaw { topic: self.dlq_topic, replay_targets: self.replay_targets };
+        let dlq = dlq.over(files.given.dlq).over(files.defaults.dlq);
+        let tracker = files.given.tracker.over(files.defaults.tracker);
+        Ok(LetterSettings {
+            creation: kafka.topic_creation()?,
+            kafka: kafka.check(&SecretEnv::read())?,
+            replay_targets: dlq.replay_targets.iter().flatten().map(|topic| topic.0.clone()).collect(),
+            topic: dlq.checked_topic()?,
+            limits: tracker
+                .max_message_bytes
+                .map_or_else(DecodeLimits::default, |size| DecodeLimits { max_message_bytes: size.bytes() }),
+            group: tracker.group.map(|group| group.0).unwrap_or_default(),
+        })
+    }
 }
 
 fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
     let flags = Flags::from_arg_matches(matches)?;
     let files = flags.common.files()?;
-    let settings = flags.monitor.over(files.given.monitor).over(files.defaults.monitor).check()?;
+    let raw = flags.monitor.over(files.given.monitor.clone()).over(files.defaults.monitor.clone());
+    let settings = raw.check()?;
     let options = options(&settings, flags.at)?;
     if let Some(path) = flags.plot {
         draw_plot(&options, &path)?;
+    } else if let Some(web) = &settings.web {
+        let _logs = logging::init(&flags.common, None)?;
+        let page = WebPage::bind(web)?;
+        #[cfg(feature = "dlq")]
+        let page = page.with_letters(flags.letters.check(flags.kafka, files)?);
+        output::complain(&page.greeting());
+        until_stopped(|stop| page.serve(&options, stop))??;
     } else if settings.once {
         print_once(&options, settings.json, &mut BufWriter::new(std::io::stdout().lock()))?;
     } else {

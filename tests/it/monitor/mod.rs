@@ -4,6 +4,7 @@ mod large;
 mod print;
 mod screen;
 mod terminal;
+pub mod web;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -123,7 +123,6 @@ fn what_cannot_be_shown_is_refused_with_its_reason() {
         (&["--once", "--metrics-url", "https://x/"], 2, "--metrics-url: an address such as"),
         (&["--once", "--metrics-url", "http://a b/"], 2, "--metrics-url: "),
         (&["--once", "--log-file", "."], 1, "error: read ."),
-        (&["--web", "127.0.0.1:0"], 1, "--web is not built yet"),
     ] {
         let (found, stdout, stderr) = said(&monitor(it.folder.path()).args(flags).output().expect("it runs"));
         assert_eq!((found, stdout.as_str()), (Some(code), ""), "{flags:?}: {stderr}");
