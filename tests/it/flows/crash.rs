@@ -110,7 +110,8 @@ fn a_dead_letter_published_just_before_a_crash_gets_its_line_and_is_not_processe
             KafkaSinkConfig { topic: world.dlq.clone(), partitions: 1, max_message_bytes: 1_000_000 };
         let sink = KafkaSink::new(&world.settings(), config).expect("a sink");
         let handler = Handler::new(HandlerConfig::new(world.group.as_str()), sink);
-        let record = Record::new(world.topic.as_str(), 0, 1).with_value(payload);
+        let key = source[1].key.clone().expect("a key");
+        let record = Record::new(world.topic.as_str(), 0, 1).with_key(key).with_value(payload);
         let refuse = |_| async { Err::<(), _>(Failure::new(Category::Validation, "422")) };
         let outcome = handler.process_with_retry(&record, refuse).await.expect("acknowledged");
         assert!(matches!(outcome, dlq::Outcome::DeadLettered(_)));
