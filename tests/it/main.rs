@@ -16,6 +16,7 @@ mod flows {
     mod crash;
     mod dead_letter_topic;
     mod delivery;
+    mod deploy;
     #[cfg(feature = "dlq")]
     mod dlq_apply;
     #[cfg(feature = "dlq")]
