@@ -18,6 +18,7 @@
 //! * `metrics`: figures for Prometheus and the address where they are served; knows no role.
 //! * `monitor`: figures of what runs, from the tracker's files and metrics, on a terminal or in print.
 //! * `producer`: the other role.
+//! * `trace`: which trace a record belongs to, and spans for a collector; knows no role.
 //! * `failpoint`: where tests let the tracker die; nothing without the feature `failpoints`.
 
 #![cfg_attr(
@@ -54,3 +55,5 @@ pub mod monitor;
 pub mod pipeline;
 #[cfg(feature = "producer")]
 pub mod producer;
+#[cfg(feature = "otlp")]
+pub mod trace;

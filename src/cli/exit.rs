@@ -174,7 +174,7 @@ fn pipeline_exit(error: &crate::pipeline::PipelineError) -> Exit {
     match error {
         PipelineError::Kafka(error) => kafka_exit(error),
         PipelineError::Audit(error) => audit_exit(error),
-        PipelineError::Target { .. } => Exit::Usage,
+        PipelineError::Target { .. } | PipelineError::Trace(_) => Exit::Usage,
         PipelineError::BeyondEnd { .. }
         | PipelineError::TopicReplaced { .. }
         | PipelineError::RolledBack { .. } => Exit::Integrity,
@@ -300,6 +300,7 @@ fn producer_exit(error: &crate::producer::ProducerError) -> Exit {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Exit::Usage,
             _ => Exit::Failure,
         },
+        ProducerError::Trace(_) => Exit::Usage,
         ProducerError::Start(_) | ProducerError::Listen(_) => Exit::Failure,
     }
 }

@@ -22,12 +22,15 @@ use crate::config::DeliverTarget;
 use crate::failure::{Category, Failure};
 use crate::models::{Outcome, safe_short};
 use crate::record::Record;
+use crate::trace::carried;
 
 #[cfg(feature = "tls")]
 type Connector = hyper_tls::HttpsConnector<HttpConnector>;
 #[cfg(not(feature = "tls"))]
 type Connector = HttpConnector;
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How much of an answer is read; a longer one costs its connection.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -92,8 +95,8 @@ impl Target {
         Self { client, uri, authorization, attempt_timeout }
     }
 
-    /// One attempt: the record's payload as the body of one POST. The answer's status decides: a body that is late,
-    /// long or broken changes nothing.
+    /// One attempt: the record's payload as the body of one POST, told to which trace it belongs as the record's headers
+    /// say. The answer's status decides: a body that is late, long or broken changes nothing.
     ///
     /// # Errors
     /// The failure with its category: what the target's status says, or that it could not be reached.
@@ -128,6 +131,12 @@ impl Target {
         }
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(trace) = carried(record) {
+            request = request.header(TRACEPARENT, trace.to_string());
+            if let Some(state) = trace.state() {
+                request = request.header(TRACESTATE, state);
+            }
         }
         let request = request
             .body(Full::new(record.value.clone().unwrap_or_default()))

@@ -11,6 +11,7 @@ use super::stats::Stats;
 use crate::config::{DeliverTarget, TrackerSettings};
 use crate::failure::Category;
 use crate::metrics::{Figures, Labels, Page};
+use crate::trace::SpanCounts;
 
 /// The tracker's figures, read when they are asked for.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) struct TrackerFigures {
     guard: Option<Arc<Guard>>,
     gate: Option<Arc<Gate>>,
     desks: Vec<Arc<Desk>>,
+    spans: Option<Arc<SpanCounts>>,
 }
 
 /// What the label `target` says where there is work of a library's caller instead of a delivery target.
@@ -49,7 +51,14 @@ impl TrackerFigures {
             guard: guard.cloned(),
             gate: gate.cloned(),
             desks: notify.map_or_else(Vec::new, |notify| notify.desks().to_vec()),
+            spans: None,
         }
+    }
+
+    /// Shows what became of spans, too.
+    pub(super) fn with_spans(mut self, spans: Option<&Arc<SpanCounts>>) -> Self {
+        self.spans = spans.cloned();
+        self
     }
 
     fn messaging(&self) -> Labels<'_> {
@@ -228,6 +237,13 @@ impl TrackerFigures {
             ("tracker_in_flight_bytes", "What they count against max-in-flight-bytes", held.bytes),
         ] {
             page.gauge(name, help, [(vec![], value as f64)])?;
+        }
+        if let Some(spans) = &self.spans {
+            page.counter(
+                "tracker_spans",
+                "Spans by what became of them",
+                spans.read().map(|(result, count)| (vec![("result", result)], count)),
+            )?;
         }
         page.gauge(
             "tracker_build_info",

@@ -12,11 +12,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::judge::Ended;
 use super::stats::Stats;
+use super::traces;
 use crate::audit::{AuditWriter, Judged, Lines, Scope, Verdict};
 use crate::dlq::{Buried, Exhausted, Handler, KafkaSink};
 use crate::failpoint;
 use crate::failure::chain_of;
 use crate::record::Record;
+use crate::trace::Span;
 
 /// How many results are taken together.
 const GROUP: usize = 64;
@@ -67,7 +69,7 @@ impl Finisher {
             // What is ready and has nothing before it goes straight into its line.
             let mut page = Page::new(self, count);
             while letters.len() < LETTERS_AT_ONCE && letter_bytes < LETTERS_BYTES {
-                let Some(Ended { record, deserialized, result }) = results.next() else { break };
+                let Some(Ended { record, deserialized, result, letter }) = results.next() else { break };
                 count -= 1;
                 match result {
                     Ok(attempts) => {
@@ -83,7 +85,7 @@ impl Finisher {
                         let bytes = record.size_bytes();
                         letter_bytes += bytes;
                         places.push_back(Place::Letter(bytes));
-                        letters.push_back(self.settle(record, deserialized, exhausted));
+                        letters.push_back(self.settle(record, deserialized, exhausted, letter));
                     }
                 }
             }
@@ -113,9 +115,16 @@ impl Finisher {
     }
 
     /// Waits for the dead letter of a failed record, however long that takes: without it there is no outcome.
-    async fn settle(&self, record: Record, deserialized: bool, exhausted: Exhausted) -> Judged {
-        let verdict = Verdict::DeadLettered(self.bury(&record, &exhausted).await);
-        Judged { record, deserialized, verdict }
+    async fn settle(
+        &self,
+        record: Record,
+        deserialized: bool,
+        exhausted: Exhausted,
+        letter: Option<Box<Span>>,
+    ) -> Judged {
+        let buried = self.bury(&record, &exhausted).await;
+        traces::buried(letter, &buried);
+        Judged { record, deserialized, verdict: Verdict::DeadLettered(buried) }
     }
 
     async fn bury(&self, record: &Record, exhausted: &Exhausted) -> Buried {

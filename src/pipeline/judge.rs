@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::gate::{Gate, Lane};
 use super::guard::{Guard, Pass, Verdict};
 use super::stats::Stats;
+use super::traces::{self, Traced, Traces};
 use crate::dlq::{Attempted, Exhausted, Handler, KafkaSink};
 use crate::failure::{Category, Failure};
 use crate::models::{DecodeLimits, decode, validate};
 use crate::record::Record;
+use crate::trace::Span;
 
 /// A record whose processing has ended.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Ended {
     pub(super) deserialized: bool,
     /// The attempts that a success took, or why the record was given up.
     pub(super) result: Result<u32, Exhausted>,
+    /// The sending of its dead letter, where it is traced.
+    pub(super) letter: Option<Box<Span>>,
 }
 
 /// What can be said of a record without waiting for anything.
@@ -29,7 +33,7 @@ pub(super) struct Ended {
 pub(super) enum Examined {
     Ended(Ended),
     /// A valid order that the delivery target has to accept first.
-    ToDeliver(Record),
+    ToDeliver(Record, Traced),
 }
 
 /// Judges records. Shared by every partition.
@@ -43,13 +47,16 @@ pub(super) struct Judge {
     pub(super) guard: Option<Arc<Guard>>,
     pub(super) handler: Arc<Handler<KafkaSink>>,
     pub(super) stats: Arc<Stats>,
+    /// Where traces are exported.
+    pub(super) traces: Option<Traces>,
 }
 
 impl Judge {
     /// Decodes and validates; where there is no delivery target, that is the whole processing.
     pub(super) fn examine(&self, record: Record) -> Examined {
+        let traced = Traced::begin(self.traces.as_ref(), &record);
         if self.takes_any && self.gate.is_some() {
-            return Examined::ToDeliver(record);
+            return Examined::ToDeliver(record, traced);
         }
         let begun = Instant::now();
         // A panic here is a defect of ours; its record must not take the partition with it.
@@ -57,11 +64,12 @@ impl Judge {
             .unwrap_or_else(|_| (false, Some(Failure::new(Category::Unknown, "reading the order panicked"))));
         let result = match (failure, &self.gate) {
             (Some(failure), _) => Err(Exhausted::at_once(failure)),
-            (None, Some(_)) => return Examined::ToDeliver(record),
+            (None, Some(_)) => return Examined::ToDeliver(record, traced),
             (None, None) => Ok(1),
         };
         self.stats.process.observe(begun.elapsed());
-        Examined::Ended(Ended { record, deserialized, result })
+        let letter = traced.end(&result, self.traces.as_ref());
+        Examined::Ended(Ended { record, deserialized, result, letter })
     }
 
     /// Whether the payload is an order, and what is wrong with it.
@@ -92,11 +100,13 @@ impl Judge {
         &self,
         lane: Option<&Lane>,
         record: Record,
+        traced: Traced,
         stop: &CancellationToken,
     ) -> Option<Ended> {
         let deserialized = !self.takes_any;
+        let traces = self.traces.as_ref();
         let Some(lane) = lane else {
-            return Some(Ended { record, deserialized, result: Ok(1) });
+            return Some(Ended { record, deserialized, result: Ok(1), letter: None });
         };
         let begun = Instant::now();
         let mut delays = None;
@@ -111,8 +121,16 @@ impl Judge {
             if pass.as_ref().is_some_and(Pass::is_stale) {
                 continue;
             }
-            let attempted =
-                self.handler.attempt_once(stop, &record, |record| place.run(record.clone())).await;
+            let attempt = |record: &Record| {
+                let (span, record) = traced.attempt(traces, record);
+                let work = place.run(record);
+                async move {
+                    let result = work.await;
+                    traces::attempted(span, &result);
+                    result
+                }
+            };
+            let attempted = self.handler.attempt_once(stop, &record, attempt).await;
             drop(place);
             lane.count(&attempted);
             let exhausted = match attempted {
@@ -147,7 +165,8 @@ impl Judge {
             }
         };
         self.stats.process.observe(begun.elapsed());
-        Some(Ended { record, deserialized, result })
+        let letter = traced.end(&result, traces);
+        Some(Ended { record, deserialized, result, letter })
     }
 }
 

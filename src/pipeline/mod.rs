@@ -24,6 +24,7 @@ mod probe;
 mod standing;
 mod start;
 mod stats;
+mod traces;
 mod tracker;
 mod work;
 mod worker;

@@ -24,6 +24,7 @@ use super::notify::Notify;
 use super::probe::Pulse;
 use super::standing::{Standing, Watch};
 use super::stats::Stats;
+use super::traces::Traces;
 use super::tracker::{Known, Tracker};
 use super::work::Work;
 use crate::audit::{AuditError, AuditWriter, Hashing, Head, Identity, Journal, OffsetSet, WriterOptions};
@@ -36,11 +37,14 @@ use crate::kafka::{
 use crate::metrics::{self, ListenError};
 use crate::models::DecodeLimits;
 use crate::record::TopicPartition;
+use crate::trace::{TraceError, Tracer};
 
 /// How much the client fetches ahead of the poll.
 const FETCH_AHEAD_BYTES: usize = 8 << 20;
 /// A topic's largest record where the broker does not say (Kafka's own default).
 const DEFAULT_MAX_MESSAGE_BYTES: usize = 1_048_588;
+/// How long the last spans may take at the end.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 /// How much larger than its payload a dead letter may be: the payload is escaped as JSON text.
 const ENVELOPE_FACTOR: usize = 4;
 
@@ -115,6 +119,9 @@ pub enum PipelineError {
     /// The address for metrics cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Traces cannot be exported as the environment says.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The address of a target is none.
     #[error("the target {url} is not a URL")]
     Target {
@@ -161,6 +168,7 @@ fn track(
     stop: &CancellationToken,
 ) -> Result<(), PipelineError> {
     failpoint::announce();
+    let tracer = Tracer::from_env("order-tracker", runtime)?;
     let journal = Journal::open(&settings.events_file, &settings.group, Hashing::new(settings.audit_key))?;
     if let Some((torn_bytes, side)) = &journal.torn {
         tracing::warn!(
@@ -188,7 +196,8 @@ fn track(
     let (notify, outlet) = Notify::start(settings)?.unzip();
     if let Some(addr) = settings.metrics_addr {
         let figures =
-            TrackerFigures::new(settings, &stats, &standing, guard.as_ref(), gate.as_ref(), notify.as_ref());
+            TrackerFigures::new(settings, &stats, &standing, guard.as_ref(), gate.as_ref(), notify.as_ref())
+                .with_spans(tracer.as_ref().map(|tracer| tracer.counts()));
         runtime.block_on(metrics::serve(addr, Arc::new(figures), Arc::clone(&pulse) as _))?;
     }
     if !wait_until_reachable(&settings.kafka, &|| {
@@ -217,6 +226,7 @@ fn track(
         guard,
         handler,
         stats: Arc::clone(&stats),
+        traces: tracer.as_ref().map(|tracer| Traces::new(tracer, settings)),
     };
     let (report, completions) = channel();
     let give_up = Arc::new(AtomicBool::new(false));
@@ -270,6 +280,9 @@ fn track(
     }
     if let Some(notify) = notify {
         notify.close(over_at);
+    }
+    if let Some(tracer) = tracer {
+        runtime.block_on(tracer.close(LAST_SPANS.min(over_at.saturating_duration_since(Instant::now()))));
     }
     match &ended {
         Ok(()) => tracing::info!("stopped"),

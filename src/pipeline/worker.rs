@@ -59,10 +59,10 @@ async fn in_partition_order(
             }
             match judge.examine(record) {
                 Examined::Ended(ended) => done.push(ended),
-                Examined::ToDeliver(record) => {
+                Examined::ToDeliver(record, traced) => {
                     // What is known already does not wait for the target.
                     hand_on(results, std::mem::take(&mut done));
-                    match judge.deliver(lane.as_ref(), record, stop).await {
+                    match judge.deliver(lane.as_ref(), record, traced, stop).await {
                         Some(ended) => hand_on(results, vec![ended]),
                         None => return,
                     }
@@ -89,7 +89,7 @@ async fn in_key_order(
         let key = record.key.clone();
         let ended: Option<Ended> = match judge.examine(record) {
             Examined::Ended(ended) => Some(ended),
-            Examined::ToDeliver(record) => judge.deliver(lane.as_ref(), record, stop).await,
+            Examined::ToDeliver(record, traced) => judge.deliver(lane.as_ref(), record, traced, stop).await,
         };
         (key, ended)
     };

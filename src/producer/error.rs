@@ -5,6 +5,7 @@ use std::io;
 use super::summary::Summary;
 use crate::kafka::KafkaError;
 use crate::metrics::ListenError;
+use crate::trace::TraceError;
 
 /// Why the producer could not do its work. Records that failed are not errors: they are counted.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,9 @@ pub enum ProducerError {
     /// The address for metrics cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Traces cannot be exported as the environment says.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The input cannot be opened, or cannot be read to its end.
     #[error("read the input {name} (so far: {summary})")]
     Input {

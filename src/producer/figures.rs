@@ -1,10 +1,12 @@
 //! What the producer shows to Prometheus: its counts, as they are told while it works.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Counts;
 use crate::metrics::{Figures, Health, Page};
+use crate::trace::SpanCounts;
 
 /// The producer's counts, shared with those who serve them.
 #[derive(Debug)]
@@ -14,6 +16,7 @@ pub struct ProducerFigures {
     acknowledged: AtomicU64,
     failed: AtomicU64,
     is_sending: AtomicBool,
+    spans: Option<Arc<SpanCounts>>,
 }
 
 impl ProducerFigures {
@@ -25,7 +28,15 @@ impl ProducerFigures {
             acknowledged: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             is_sending: AtomicBool::new(false),
+            spans: None,
         }
+    }
+
+    /// Shows what became of spans, too.
+    #[must_use]
+    pub fn with_spans(mut self, spans: Option<&Arc<SpanCounts>>) -> Self {
+        self.spans = spans.cloned();
+        self
     }
 
     /// Takes over the counts; to be called whenever they are told.
@@ -54,6 +65,13 @@ impl Figures for ProducerFigures {
             "Records that are neither acknowledged nor failed",
             [(vec![], read(&self.sent).saturating_sub(acknowledged + failed) as f64)],
         )?;
+        if let Some(spans) = &self.spans {
+            page.counter(
+                "producer_spans",
+                "Spans by what became of them",
+                spans.read().map(|(result, count)| (vec![("result", result)], count)),
+            )?;
+        }
         page.gauge(
             "producer_build_info",
             "The version that runs",

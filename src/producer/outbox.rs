@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::failures::Failures;
 use super::summary::Counts;
 use crate::kafka::{Delivered, Delivery, KafkaError, Outgoing, Producer, SendError};
+use crate::trace::Span;
 
 /// How many records may be unacknowledged; the client's own queue holds as many.
 const MAX_PENDING: usize = 100_000;
@@ -66,6 +67,8 @@ pub(crate) struct Item {
     pub(crate) record: Outgoing,
     /// The line of the input, from 1.
     pub(crate) line: Option<u64>,
+    /// Its sending, where that is traced.
+    pub(crate) span: Option<Span>,
 }
 
 impl Item {
@@ -150,7 +153,7 @@ impl<T: Transport, F: FnMut() -> Result<T, KafkaError>> Outbox<T, F> {
                     self.waiting.push_front(item);
                     self.rebuild();
                 }
-                Err(error) => self.fail(&item, &error),
+                Err(error) => self.fail(item, &error),
             }
         }
         self.waiting.is_empty()
@@ -189,16 +192,20 @@ impl<T: Transport, F: FnMut() -> Result<T, KafkaError>> Outbox<T, F> {
                 return;
             }
             let Some((item, _)) = self.pending.pop_front() else { return };
-            self.settle_one(&item, fate);
+            self.settle_one(item, fate);
         }
     }
 
-    fn settle_one(&mut self, item: &Item, fate: Result<Delivered, SendError>) {
+    fn settle_one(&mut self, item: Item, fate: Result<Delivered, SendError>) {
         self.pending_bytes = self.pending_bytes.saturating_sub(item.bytes());
         match fate {
-            Ok(_) => {
+            Ok(delivered) => {
                 self.counts.acknowledged += 1;
                 self.rebuilds_in_vain = 0;
+                if let Some(mut span) = item.span {
+                    span.stored(delivered.partition, delivered.offset);
+                    span.end();
+                }
             }
             Err(error) => self.fail(item, &error),
         }
@@ -226,7 +233,7 @@ impl<T: Transport, F: FnMut() -> Result<T, KafkaError>> Outbox<T, F> {
         let mut again: VecDeque<_> = front.into_iter().collect();
         for (item, mut delivery) in std::mem::take(&mut self.pending) {
             match Pin::new(&mut delivery).poll(&mut context) {
-                Poll::Ready(fate @ (Ok(_) | Err(SendError::TooLarge))) => self.settle_one(&item, fate),
+                Poll::Ready(fate @ (Ok(_) | Err(SendError::TooLarge))) => self.settle_one(item, fate),
                 Poll::Ready(Err(_)) | Poll::Pending => again.push_back(item),
             }
         }
@@ -265,18 +272,21 @@ impl<T: Transport, F: FnMut() -> Result<T, KafkaError>> Outbox<T, F> {
         let mut context = Context::from_waker(Waker::noop());
         for (item, mut delivery) in pending {
             match Pin::new(&mut delivery).poll(&mut context) {
-                Poll::Ready(fate) => self.settle_one(&item, fate),
-                Poll::Pending => self.fail(&item, &SendError::Closed),
+                Poll::Ready(fate) => self.settle_one(item, fate),
+                Poll::Pending => self.fail(item, &SendError::Closed),
             }
         }
         for item in waiting {
-            self.fail(&item, &SendError::Closed);
+            self.fail(item, &SendError::Closed);
         }
     }
 
-    fn fail(&mut self, item: &Item, error: &SendError) {
+    fn fail(&mut self, item: Item, error: &SendError) {
         self.counts.failed += 1;
         self.failures.note(item.line, item.bytes() as u64, error);
+        if let Some(span) = item.span {
+            span.fail("_OTHER");
+        }
     }
 }
 

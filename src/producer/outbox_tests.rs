@@ -113,7 +113,7 @@ fn outbox(broker: &Rc<Broker>) -> Outbox<Scripted, impl FnMut() -> Result<Script
 
 fn item(name: u8) -> Item {
     let record = Outgoing { value: Some(Bytes::from(vec![name])), ..Outgoing::default() };
-    Item { record, line: Some(name.into()) }
+    Item { record, line: Some(name.into()), span: None }
 }
 
 fn counts(sent: u64, acknowledged: u64, failed: u64) -> Counts {

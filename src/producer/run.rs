@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::ProducerError;
@@ -14,6 +15,7 @@ use super::settings::{Input, ProducerSettings};
 use super::spoil::Spoiler;
 use super::summary::{Counts, Summary};
 use crate::kafka::{Admin, KafkaError, Outgoing, Producer, ProducerOptions, TopicSpec, wait_until_reachable};
+use crate::trace::Tracer;
 
 /// The longest wait between two looks at `stop`.
 const STOP_CHECK: Duration = Duration::from_millis(50);
@@ -36,6 +38,8 @@ const FINISH_STOPPED: Duration = Duration::from_secs(10);
 /// `stop` is asked at least every 50 ms, except while the topic is created (15 s at most) and while a producer that
 /// ended with a fatal error is replaced (5 s at most). After a stop, what is on its way is waited for up to 10 s.
 ///
+/// With a `tracer` each record says in its headers to which trace it belongs, and its sending is a span.
+///
 /// Where orders are generated and no seed is given, the chosen one is written to stderr.
 ///
 /// Must not be called from within an async task: it blocks its thread.
@@ -46,6 +50,7 @@ const FINISH_STOPPED: Duration = Duration::from_secs(10);
 /// is sent and accounted for). Records that fail are no error: see [`Summary::verdict`].
 pub fn run(
     settings: &ProducerSettings,
+    tracer: Option<&Tracer>,
     stop: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(&Counts),
 ) -> Result<Summary, ProducerError> {
@@ -63,7 +68,7 @@ pub fn run(
     };
     let mut outbox = Outbox::new(|| Producer::new(&settings.kafka, &options), settings.count)?;
     let mut told = Told { progress, last: Instant::now() };
-    let ended = send_all(settings, &mut source, &mut outbox, stop, &mut told);
+    let ended = send_all(settings, tracer, &mut source, &mut outbox, stop, &mut told);
 
     let (begun, mut stopped) = (Instant::now(), None);
     let out_of_time = || {
@@ -113,12 +118,13 @@ impl Told<'_> {
 /// Sends until there is nothing more to send. The error is the source's.
 fn send_all<F: FnMut() -> Result<Producer, KafkaError>>(
     settings: &ProducerSettings,
+    tracer: Option<&Tracer>,
     source: &mut Source,
     outbox: &mut Outbox<Producer, F>,
     stop: &dyn Fn() -> bool,
     told: &mut Told<'_>,
 ) -> io::Result<()> {
-    let topic = settings.topic.as_str().into();
+    let topic: Arc<str> = settings.topic.as_str().into();
     let mut pacer = Pacer::new(settings.pace, Instant::now());
     while !stop() && !outbox.given_up() && settings.count.is_none_or(|count| outbox.counts().sent < count) {
         told.maybe(outbox.counts());
@@ -129,7 +135,14 @@ fn send_all<F: FnMut() -> Result<Producer, KafkaError>>(
             continue;
         }
         match source.next(&topic)? {
-            Fetched::Item(item) => outbox.push(item),
+            Fetched::Item(mut item) => {
+                if let Some(tracer) = tracer {
+                    let span = tracer.send(&topic, None);
+                    item.record.headers.extend(span.context().headers());
+                    item.span = Some(span);
+                }
+                outbox.push(item);
+            }
             Fetched::TooLong { line, bytes } => outbox.refuse(line, bytes),
             Fetched::Nothing => continue,
             Fetched::End => return Ok(()),
@@ -200,7 +213,7 @@ impl Source {
     }
 
     /// The next record; lines are waited for a moment only.
-    fn next(&mut self, topic: &std::sync::Arc<str>) -> io::Result<Fetched> {
+    fn next(&mut self, topic: &Arc<str>) -> io::Result<Fetched> {
         let (key, value, line) = match self {
             Self::Generated { generator, spoiler, .. } => {
                 let order = generator.next_order();
@@ -218,8 +231,8 @@ impl Source {
                 Next::Failed(error) => return Err(error),
             },
         };
-        let record = Outgoing { topic: std::sync::Arc::clone(topic), key, value, ..Outgoing::default() };
-        Ok(Fetched::Item(Item { record, line }))
+        let record = Outgoing { topic: Arc::clone(topic), key, value, ..Outgoing::default() };
+        Ok(Fetched::Item(Item { record, line, span: None }))
     }
 }
 

@@ -32,7 +32,7 @@ fn settings(broker: &EmbeddedBroker, topic: &str) -> ProducerSettings {
 }
 
 fn run_to_its_end(settings: &ProducerSettings) -> Summary {
-    run(settings, &|| false, &mut |_| {}).expect("a summary")
+    run(settings, None, &|| false, &mut |_| {}).expect("a summary")
 }
 
 /// Everything that is in the topic: partition, key, value.
@@ -161,7 +161,7 @@ fn a_missing_input_is_named_before_kafka_is_asked() {
             input: Some(Input::File(path.clone())),
             ..ProducerSettings::default()
         };
-        let error = run(&settings, &|| false, &mut |_| {}).expect_err("no file");
+        let error = run(&settings, None, &|| false, &mut |_| {}).expect_err("no file");
         assert!(matches!(error, ProducerError::Input { .. }));
         assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
     }
@@ -175,7 +175,7 @@ fn kafka_that_is_not_there_is_named() {
         ..KafkaSettings::default()
     };
     let settings = ProducerSettings { kafka, count: Some(1), ..ProducerSettings::default() };
-    let error = run(&settings, &|| false, &mut |_| {}).expect_err("no Kafka");
+    let error = run(&settings, None, &|| false, &mut |_| {}).expect_err("no Kafka");
     assert!(matches!(error, ProducerError::Kafka(KafkaError::Unreachable { .. })));
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
 }
@@ -189,7 +189,7 @@ fn a_stop_ends_the_wait_between_two_records() {
     let begun = Instant::now();
     let stop = || acknowledged.get() == 1;
     let summary =
-        run(&settings, &stop, &mut |counts| acknowledged.set(counts.acknowledged)).expect("a summary");
+        run(&settings, None, &stop, &mut |counts| acknowledged.set(counts.acknowledged)).expect("a summary");
     assert_eq!((summary.sent, summary.acknowledged), (1, 1));
     assert!(begun.elapsed() < Duration::from_secs(60));
 }
@@ -198,7 +198,7 @@ fn a_stop_ends_the_wait_between_two_records() {
 fn a_stop_before_kafka_answers_ends_with_nothing_sent() {
     let kafka = KafkaSettings { bootstrap_servers: "127.0.0.1:1".to_owned(), ..KafkaSettings::default() };
     let settings = ProducerSettings { kafka, ..ProducerSettings::default() };
-    let summary = run(&settings, &|| true, &mut |_| {}).expect("a summary");
+    let summary = run(&settings, None, &|| true, &mut |_| {}).expect("a summary");
     assert_eq!(summary.to_string(), "sent 0, acknowledged 0, failed 0");
 }
 
@@ -209,7 +209,7 @@ fn a_count_ends_the_run_and_progress_ends_with_it() {
         ProducerSettings { count: Some(30), pace: Pace::Rate(300.0), ..settings(&broker, "orders") };
     let begun = Instant::now();
     let mut last = None;
-    run(&settings, &|| false, &mut |counts| last = Some(*counts)).expect("a summary");
+    run(&settings, None, &|| false, &mut |counts| last = Some(*counts)).expect("a summary");
     assert_eq!(last, Some(Counts { sent: 30, acknowledged: 30, failed: 0, total: Some(30) }));
     // The thirtieth is due 29 periods after the first.
     assert!(begun.elapsed() >= Duration::from_millis(96));

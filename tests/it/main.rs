@@ -54,6 +54,7 @@ mod flows {
     #[cfg(all(feature = "tls", feature = "dlq", feature = "audit"))]
     mod tls;
     mod topic_ends;
+    mod traces;
     #[cfg(all(feature = "monitor", feature = "dlq"))]
     mod web;
 }

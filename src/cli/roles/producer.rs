@@ -1,6 +1,7 @@
 //! `producer`: sends orders to Kafka.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
@@ -11,7 +12,11 @@ use crate::config::values::{Int, Rate};
 use crate::config::{ConfigError, Files, KafkaRaw, Layer as _, ProducerRaw, SecretEnv, need};
 use crate::metrics;
 use crate::models::to_safe_string;
-use crate::producer::{self, Counts, Input, Pace, ProducerFigures, ProducerSettings, Verdict};
+use crate::producer::{self, Counts, Input, Pace, ProducerError, ProducerFigures, ProducerSettings, Verdict};
+use crate::trace::Tracer;
+
+/// How long the last spans may take at the end.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// The role.
 pub const ROLE: Role =
@@ -39,17 +44,24 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
     let settings = settings(flags.producer, flags.kafka, flags.common.files()?, &SecretEnv::read())?;
     let logs = logging::init(&flags.common, None)?;
     let bar = bar(flags.common.quiet);
-    let figures = Arc::new(ProducerFigures::new(&*settings.topic));
     let sent = super::until_stopped(|stop| {
+        let runtime = tokio::runtime::Handle::current();
+        let tracer = Tracer::from_env("order-producer", &runtime).map_err(ProducerError::from)?;
+        let spans = tracer.as_ref().map(|tracer| tracer.counts());
+        let figures = Arc::new(ProducerFigures::new(&*settings.topic).with_spans(spans));
         if let Some(addr) = settings.metrics_addr {
             let served = metrics::serve(addr, Arc::clone(&figures) as _, Arc::clone(&figures) as _);
-            tokio::runtime::Handle::current().block_on(served)?;
+            runtime.block_on(served).map_err(ProducerError::from)?;
         }
-        producer::run(&settings, stop, &mut |counts: &Counts| {
+        let sent = producer::run(&settings, tracer.as_deref(), stop, &mut |counts: &Counts| {
             figures.note(counts);
             bar.set_length(counts.total.unwrap_or(counts.sent));
             bar.set_position(counts.acknowledged + counts.failed);
-        })
+        });
+        if let Some(tracer) = tracer {
+            runtime.block_on(tracer.close(LAST_SPANS));
+        }
+        sent
     });
     bar.finish_and_clear();
     let summary = sent??;

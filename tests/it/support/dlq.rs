@@ -66,7 +66,7 @@ impl World {
     pub fn start_dlq(&self, name: &str, arguments: &[&str]) -> Running {
         let mut all: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         all.extend(self.dlq_flags());
-        start(env!("CARGO_BIN_EXE_dlq"), &all, &self.path(""), name)
+        start(env!("CARGO_BIN_EXE_dlq"), &all, &[], &self.path(""), name)
     }
 
     /// Makes dead letters of every record that is in the source topic from offset `from` on, as a tracker does whose target

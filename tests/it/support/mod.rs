@@ -8,6 +8,7 @@ mod cluster;
 mod dlq;
 pub mod http;
 pub mod orders;
+pub mod otlp;
 mod process;
 mod proxy;
 mod python;

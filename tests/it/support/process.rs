@@ -15,7 +15,11 @@ pub fn program(path: &str) -> Command {
     let mut command = Command::new(path);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("KAFKA_") || text.starts_with("PUBSUB_KAFKA_") || text == "RUST_LOG" {
+        if text.starts_with("KAFKA_")
+            || text.starts_with("PUBSUB_KAFKA_")
+            || text.starts_with("OTEL_")
+            || text == "RUST_LOG"
+        {
             command.env_remove(&name);
         }
     }
@@ -23,10 +27,10 @@ pub fn program(path: &str) -> Command {
     command
 }
 
-/// Starts a program; its standard error goes to `NAME.stderr`.
-pub fn start(path: &str, flags: &[String], folder: &Path, name: &str) -> Running {
+/// Starts a program with these variables; its standard error goes to `NAME.stderr`.
+pub fn start(path: &str, flags: &[String], variables: &[(&str, &str)], folder: &Path, name: &str) -> Running {
     let mut command = program(path);
-    command.args(flags);
+    command.args(flags).envs(variables.iter().copied());
     Running::spawn(command, folder, name)
 }
 

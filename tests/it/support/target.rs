@@ -22,7 +22,7 @@ pub struct Request {
 
 impl Request {
     pub fn key(&self) -> &str {
-        &self.headers["idempotency-key"]
+        self.headers.get("idempotency-key").map_or("", String::as_str)
     }
 }
 
@@ -79,6 +79,11 @@ impl Target {
 
     pub fn url(&self) -> String {
         format!("http://{}/orders?from=test", self.addr)
+    }
+
+    /// Without a path.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.addr)
     }
 
     pub fn requests(&self) -> Vec<Request> {

@@ -288,9 +288,14 @@ impl World {
 
     /// Starts a tracker.
     pub fn tracker(&self, name: &str, flags: &[&str]) -> Running {
+        self.tracker_in(&[], name, flags)
+    }
+
+    /// The same with variables in its environment.
+    pub fn tracker_in(&self, variables: &[(&str, &str)], name: &str, flags: &[&str]) -> Running {
         let mut all = self.tracker_flags(name);
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        start(env!("CARGO_BIN_EXE_tracker"), &all, self.folder.path(), name)
+        start(env!("CARGO_BIN_EXE_tracker"), &all, variables, self.folder.path(), name)
     }
 
     /// Runs a tracker until the end of the topic; it must end well.
@@ -309,9 +314,14 @@ impl World {
 
     /// Starts a producer to the source topic.
     pub fn producer(&self, name: &str, flags: &[&str]) -> Running {
+        self.producer_in(&[], name, flags)
+    }
+
+    /// The same with variables in its environment.
+    pub fn producer_in(&self, variables: &[(&str, &str)], name: &str, flags: &[&str]) -> Running {
         let mut all = vec!["-b".to_owned(), self.servers.clone(), "--topic".to_owned(), self.topic.clone()];
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        start(env!("CARGO_BIN_EXE_producer"), &all, self.folder.path(), name)
+        start(env!("CARGO_BIN_EXE_producer"), &all, variables, self.folder.path(), name)
     }
 
     /// The audit log of a tracker, its hash chain checked.
