@@ -229,7 +229,7 @@ fn a_fatal_error_of_the_client_loses_and_reorders_nothing() {
     let mut told = Told { progress: &mut |_| {}, last: Instant::now() };
     // The first request in flight is said to be out of order: the client can no longer trust its own state.
     broker.fail_next_produce(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
-    send_all(&settings, &mut source, &mut outbox, &|| false, &mut told).expect("generated");
+    send_all(&settings, None, &mut source, &mut outbox, &|| false, &mut told).expect("generated");
     outbox.finish(|| false, |_| {});
 
     assert_eq!(*outbox.counts(), Counts { sent: 300, acknowledged: 300, failed: 0, total: None });
