@@ -1,5 +1,7 @@
 //! Where orders and outcomes are posted to: addresses, and how much may wait for them.
 
+use serde::{Deserialize, Deserializer};
+
 use super::{ConfigError, Secret};
 
 /// Where outcomes are posted to as well.
@@ -73,11 +75,26 @@ impl DeliverTarget {
     }
 }
 
+/// Reads one address, or several: separated by commas as on the command line, or a list. What is neither is not shown: it
+/// may hold credentials.
+pub(super) fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "an address is needed, or a list of addresses")]
+    enum Addresses {
+        Text(String),
+        List(Vec<String>),
+    }
+    Ok(Some(match Addresses::deserialize(deserializer)? {
+        Addresses::Text(text) => text.split(',').map(str::to_owned).collect(),
+        Addresses::List(list) => list,
+    }))
+}
+
 /// The secondary targets. Those that are shown alike could not be told apart in metrics and logs.
 pub(super) fn notify_targets(urls: &[String]) -> Result<Vec<DeliverTarget>, ConfigError> {
     let mut targets: Vec<DeliverTarget> = Vec::new();
     for url in urls {
-        let target = DeliverTarget::parse("--notify", url)?;
+        let target = DeliverTarget::parse("--notify", url.trim())?;
         if targets.iter().any(|other| other.shown() == target.shown()) {
             let message = format!("{} is given twice; a query alone makes no other target", target.shown());
             return Err(ConfigError::value("--notify", message));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::{name, need, topic};
-use super::targets::{DeliverTarget, NotifySettings, notify_targets};
+use super::targets::{DeliverTarget, NotifySettings, addresses, notify_targets};
 use super::values::{Int, Jitter, Listen, Name, Rate, Size, Span, Switch, TopicName, shown, shown_size};
 use super::{AuditKey, ConfigError, Files, KafkaRaw, KafkaSettings, Layer as _, SecretEnv};
 
@@ -159,6 +159,7 @@ section! {
         /// Post each outcome here as well once it is on disk, without waiting for it; may be repeated, or several
         /// separated by commas
         #[arg(long, value_name = "URL", env = "PUBSUB_KAFKA_NOTIFY", hide_env_values = true, value_delimiter = ',')]
+        #[serde(deserialize_with = "addresses")]
         pub notify: Vec<String>,
         /// How many outcomes may wait for each --notify target; more are dropped
         #[arg(long, value_name = "N", env = "PUBSUB_KAFKA_NOTIFY_QUEUE", hide_env_values = true)]

@@ -149,6 +149,12 @@ fn secondary_targets_are_a_list_in_the_file_and_a_repeated_flag() {
         let urls: Vec<_> = notify.targets.iter().map(|target| target.url.as_str()).collect();
         assert_eq!(urls, expected);
     }
+    let file = "[tracker]\nnotify = 'http://a, http://b'";
+    assert_eq!(resolve(file, &[]).expect("good").notify.targets.len(), 2);
+    for mistake in ["5", "['http://u:hunter2@h', 5]", "{ a = 'http://u:hunter2@h' }"] {
+        let error = resolve(&format!("[tracker]\nnotify = {mistake}"), &[]).expect_err(mistake);
+        assert!(error.contains("an address is needed, or a list") && !error.contains("hunter2"), "{error}");
+    }
 }
 
 #[test]
