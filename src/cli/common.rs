@@ -22,6 +22,9 @@ pub struct Common {
     /// Print the completions for a shell and end
     #[arg(long, value_name = "SHELL")]
     pub completions: Option<Shell>,
+    /// Write the manual pages into a folder and end
+    #[arg(long, value_name = "DIR")]
+    pub man: Option<PathBuf>,
 }
 
 impl Common {

@@ -26,6 +26,32 @@ pub enum Exit {
     Integrity = 6,
 }
 
+impl Exit {
+    /// Every code.
+    pub const ALL: [Self; 7] = [
+        Self::Done,
+        Self::Failure,
+        Self::Usage,
+        Self::Partial,
+        Self::Unconfirmed,
+        Self::Unreachable,
+        Self::Integrity,
+    ];
+
+    /// What it says, for the manual.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failure => "a failure",
+            Self::Usage => "a wrong flag or setting",
+            Self::Partial => "done in part: the output says what is left, and why",
+            Self::Unconfirmed => "refused without confirmation; --yes gives it",
+            Self::Unreachable => "Kafka is not reachable",
+            Self::Integrity => "integrity violated: the audit log or a topic is not what was written",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -142,7 +142,7 @@ mod tests {
         for (quiet, verbose, expected) in
             [(true, 0, "error"), (false, 1, "pubsub_kafka=debug,info"), (false, 2, "pubsub_kafka=trace,info")]
         {
-            let common = Common { config: None, quiet, verbose, completions: None };
+            let common = Common { config: None, quiet, verbose, completions: None, man: None };
             assert_eq!(filter(&common).expect("good").to_string(), expected);
         }
     }

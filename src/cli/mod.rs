@@ -6,6 +6,7 @@ mod common;
 mod confirm;
 mod exit;
 pub mod logging;
+mod man;
 pub mod output;
 mod panics;
 #[cfg(any(feature = "audit", feature = "dlq"))]

@@ -1,11 +1,12 @@
 //! From the process's arguments to a role and its exit code.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-use super::{Exit, RunError, output, roles, signals};
+use super::{Exit, RunError, man, output, roles, signals};
 use crate::config::{DEFAULTS, default_of};
 
 /// One of the programs.
@@ -23,7 +24,7 @@ pub struct Role {
 
 impl Role {
     /// The parser, its help telling the defaults.
-    fn parser(&self) -> Command {
+    pub(super) fn parser(&self) -> Command {
         (self.command)().name(self.name).version(env!("CARGO_PKG_VERSION")).mut_args(|arg| {
             let default = self.sections.iter().find_map(|section| default_of(section, arg.get_id().as_str()));
             match (default, arg.get_help().map(ToString::to_string)) {
@@ -36,6 +37,9 @@ impl Role {
     fn start(&self, matches: &ArgMatches) -> Result<Exit, RunError> {
         if let Some(shell) = matches.get_one::<clap_complete::Shell>("completions") {
             return complete(*shell, self.parser());
+        }
+        if let Some(folder) = matches.get_one::<PathBuf>("man") {
+            return man::write(self.parser(), folder);
         }
         (self.run)(matches)
     }
@@ -73,7 +77,7 @@ fn start(role: &Role, matches: &ArgMatches) -> Result<Exit, RunError> {
 fn dispatch_among(roles: &[Role], mut arguments: Vec<OsString>) -> Result<Exit, RunError> {
     let first = arguments.get(1).and_then(|a| a.to_str()).unwrap_or_default();
     if let [only] = roles
-        && !["config", "completions"].contains(&first)
+        && !["config", "completions", "man"].contains(&first)
     {
         // `pubsub-kafka tracker …` means the same in a build of that role alone.
         if first == only.name {
@@ -87,6 +91,11 @@ fn dispatch_among(roles: &[Role], mut arguments: Vec<OsString>) -> Result<Exit, 
         Some(("completions", inner)) => {
             if let Some(shell) = inner.get_one::<clap_complete::Shell>("shell") {
                 return complete(*shell, all_roles(roles));
+            }
+        }
+        Some(("man", inner)) => {
+            if let Some(folder) = inner.get_one::<PathBuf>("folder") {
+                return man::write(all_roles(roles), folder);
             }
         }
         Some((name, inner)) => {
@@ -104,6 +113,11 @@ fn all_roles(roles: &[Role]) -> Command {
         .value_name("SHELL")
         .required(true)
         .value_parser(clap::value_parser!(clap_complete::Shell));
+    let folder = clap::Arg::new("folder")
+        .value_name("DIR")
+        .help("Where to; it is made where it is missing")
+        .required(true)
+        .value_parser(clap::value_parser!(PathBuf));
     Command::new("pubsub-kafka")
         .about(
             "A Kafka order pipeline whose dead letters are first-class. The first argument names the role.",
@@ -119,6 +133,9 @@ fn all_roles(roles: &[Role]) -> Command {
                 .about("Print every setting with its default, commented, as a file for --config"),
         )
         .subcommand(Command::new("completions").about("Print the completions for a shell").arg(shell))
+        .subcommand(
+            Command::new("man").about("Write the manual pages of all roles into a folder").arg(folder),
+        )
 }
 
 fn complete(shell: clap_complete::Shell, mut command: Command) -> Result<Exit, RunError> {
@@ -145,13 +162,7 @@ mod tests {
         let roles: Vec<Role> = roles
             .iter()
             .map(|r| Role {
-                command: || {
-                    Command::new("x").arg(
-                        clap::Arg::new("completions")
-                            .long("completions")
-                            .value_parser(clap::value_parser!(clap_complete::Shell)),
-                    )
-                },
+                command: || <crate::cli::Common as clap::Args>::augment_args(Command::new("x")),
                 ..*r
             })
             .collect();

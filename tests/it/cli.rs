@@ -3,7 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 /// The binaries of the roles that are compiled in.
-fn binaries() -> Vec<(&'static str, &'static str)> {
+pub fn binaries() -> Vec<(&'static str, &'static str)> {
     vec![
         #[cfg(feature = "producer")]
         ("producer", env!("CARGO_BIN_EXE_producer")),
@@ -19,7 +19,7 @@ fn binaries() -> Vec<(&'static str, &'static str)> {
 }
 
 /// How many roles the dispatcher knows.
-fn roles() -> usize {
+pub fn roles() -> usize {
     binaries().len() + usize::from(cfg!(feature = "embedded"))
 }
 
@@ -36,7 +36,7 @@ fn program(path: &str) -> Command {
     command
 }
 
-fn run(path: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub fn run(path: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     said(program(path).args(arguments).output().expect("the program starts"))
 }
 
@@ -45,7 +45,7 @@ fn said(output: Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-const DISPATCHER: &str = env!("CARGO_BIN_EXE_pubsub-kafka");
+pub const DISPATCHER: &str = env!("CARGO_BIN_EXE_pubsub-kafka");
 
 #[test]
 fn help_goes_to_stdout_and_names_the_role() {

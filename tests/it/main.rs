@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cli;
+mod man;
 #[cfg(feature = "monitor")]
 mod monitor;
 #[cfg(all(feature = "producer", feature = "tracker"))]
