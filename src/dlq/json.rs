@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::models::{BytesField, BytesFieldError};
+use super::letter::{Dialect, Letter};
+use super::status::State;
+use crate::failure::Category;
+use crate::models::{BytesField, BytesFieldError, format_timestamp};
 use crate::record::Header;
 
 /// A key; `key_base64` instead where it is not UTF-8.
@@ -19,6 +23,55 @@ impl<'a> Key<'a> {
     pub(super) fn of(key: Option<&'a [u8]>) -> Self {
         let BytesField { text, base64 } = BytesField::encode(key);
         Self { key: text, key_base64: base64 }
+    }
+}
+
+/// What is said of every dead letter, in a list as in full.
+#[derive(Serialize)]
+pub(super) struct Row<'a> {
+    id: Uuid,
+    reason: Category,
+    status: State,
+    dialect: Dialect,
+    timestamp: String,
+    original_topic: Option<&'a str>,
+    original_partition: Option<i32>,
+    original_offset: Option<i64>,
+    #[serde(flatten)]
+    key: Key<'a>,
+    error: &'a str,
+    exception: Option<&'a str>,
+    retry_count: u32,
+    replay_count: u32,
+    root_id: Uuid,
+    consumer_group: Option<&'a str>,
+    dlq_partition: i32,
+    dlq_offset: i64,
+}
+
+impl<'a> Row<'a> {
+    /// A dead letter that stands so.
+    pub(super) fn of(letter: &'a Letter, status: State) -> Self {
+        let origin = letter.origin.as_ref();
+        Self {
+            id: letter.id,
+            reason: letter.reason,
+            status,
+            dialect: letter.dialect,
+            timestamp: format_timestamp(letter.failed_at),
+            original_topic: origin.map(|origin| &*origin.topic),
+            original_partition: origin.map(|origin| origin.partition),
+            original_offset: origin.map(|origin| origin.offset),
+            key: Key::of(letter.key.as_deref()),
+            error: &letter.error,
+            exception: letter.exception.as_deref(),
+            retry_count: letter.retry_count,
+            replay_count: letter.replay_count,
+            root_id: letter.root_id,
+            consumer_group: letter.group.as_deref(),
+            dlq_partition: letter.dlq_partition,
+            dlq_offset: letter.dlq_offset,
+        }
     }
 }
 

@@ -5,17 +5,15 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::filter::Filter;
-use super::json::Key;
-use super::letter::{Dialect, Letter};
+use super::json::Row;
+use super::letter::Letter;
 use super::scan::scan;
 use super::states::States;
 use super::status::State;
 use crate::config::KafkaSettings;
-use crate::failure::Category;
 use crate::kafka::{KafkaError, Reader};
 use crate::models::{format_timestamp, safe_short, to_safe_vec};
 
@@ -58,29 +56,6 @@ pub struct Listed {
     pub listed: u64,
     /// Records that repeat a dead letter: their writer crashed in between. They are not listed again.
     pub repeats: u64,
-}
-
-/// One dead letter, as `list --json` shows it.
-#[derive(Serialize)]
-struct Row<'a> {
-    id: Uuid,
-    reason: Category,
-    status: State,
-    dialect: Dialect,
-    timestamp: String,
-    original_topic: Option<&'a str>,
-    original_partition: Option<i32>,
-    original_offset: Option<i64>,
-    #[serde(flatten)]
-    key: Key<'a>,
-    error: &'a str,
-    exception: Option<&'a str>,
-    retry_count: u32,
-    replay_count: u32,
-    root_id: Uuid,
-    consumer_group: Option<&'a str>,
-    dlq_partition: i32,
-    dlq_offset: i64,
 }
 
 /// Writes the dead letters of the topic that pass the filter, oldest first in each partition. `progress` learns how many
@@ -197,33 +172,14 @@ impl<'a> Rows<'a> {
 }
 
 fn write_row(json: bool, letter: &Letter, status: State, out: &mut dyn Write) -> io::Result<()> {
-    let origin = letter.origin.as_ref();
     if json {
-        let row = Row {
-            id: letter.id,
-            reason: letter.reason,
-            status,
-            dialect: letter.dialect,
-            timestamp: format_timestamp(letter.failed_at),
-            original_topic: origin.map(|origin| &*origin.topic),
-            original_partition: origin.map(|origin| origin.partition),
-            original_offset: origin.map(|origin| origin.offset),
-            key: Key::of(letter.key.as_deref()),
-            error: &letter.error,
-            exception: letter.exception.as_deref(),
-            retry_count: letter.retry_count,
-            replay_count: letter.replay_count,
-            root_id: letter.root_id,
-            consumer_group: letter.group.as_deref(),
-            dlq_partition: letter.dlq_partition,
-            dlq_offset: letter.dlq_offset,
-        };
+        let row = Row::of(letter, status);
         let mut line = to_safe_vec(&row).map_err(io::Error::other)?;
         line.push(b'\n');
         return out.write_all(&line);
     }
     let key = letter.key.as_deref().map(String::from_utf8_lossy);
-    let origin = origin.map_or_else(
+    let origin = letter.origin.as_ref().map_or_else(
         || "-".to_owned(),
         |origin| format!("{}/{}@{}", origin.topic, origin.partition, origin.offset),
     );

@@ -10,8 +10,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::find::{Wanted, find};
-use super::json::{HeaderField, Key};
-use super::letter::{Dialect, Letter, Payload};
+use super::json::{HeaderField, Row};
+use super::letter::{Letter, Payload};
 use super::list::ReadError;
 use super::scan::scan;
 use super::status::{State, Status, Statuses, status_topic};
@@ -109,30 +109,14 @@ impl Shown {
         let origin = letter.origin.as_ref();
         let time = |millis: i64| Timestamp::from_millisecond(millis).ok().map(format_timestamp);
         Json {
-            id: letter.id,
-            reason: letter.reason,
-            status: *status,
-            dialect: letter.dialect,
-            timestamp: format_timestamp(letter.failed_at),
-            original_topic: origin.map(|origin| &*origin.topic),
-            original_partition: origin.map(|origin| origin.partition),
-            original_offset: origin.map(|origin| origin.offset),
+            row: Row::of(letter, *status),
             original_timestamp: origin.and_then(|origin| time(origin.timestamp?.millis)),
-            key: Key::of(letter.key.as_deref()),
             key_omitted: letter.key_omitted,
-            error: &letter.error,
             error_stack: letter.error_stack.as_deref(),
-            exception: letter.exception.as_deref(),
-            consumer_group: letter.group.as_deref(),
             processing_host: letter.host.as_deref(),
-            retry_count: letter.retry_count,
             first_failure: letter.first_failure.map(format_timestamp),
-            replay_count: letter.replay_count,
             replay_id: letter.replay_id.as_deref(),
-            root_id: letter.root_id,
             dlq_topic: &record.topic,
-            dlq_partition: letter.dlq_partition,
-            dlq_offset: letter.dlq_offset,
             dlq_timestamp: record.timestamp.and_then(|timestamp| time(timestamp.millis)),
             payload: PayloadJson::of(&letter.payload),
             headers: letter.headers.iter().map(HeaderField::from).collect(),
@@ -152,31 +136,15 @@ impl Shown {
 
 #[derive(Serialize)]
 struct Json<'a> {
-    id: Uuid,
-    reason: Category,
-    status: State,
-    dialect: Dialect,
-    timestamp: String,
-    original_topic: Option<&'a str>,
-    original_partition: Option<i32>,
-    original_offset: Option<i64>,
-    original_timestamp: Option<String>,
     #[serde(flatten)]
-    key: Key<'a>,
+    row: Row<'a>,
+    original_timestamp: Option<String>,
     key_omitted: bool,
-    error: &'a str,
     error_stack: Option<&'a str>,
-    exception: Option<&'a str>,
-    consumer_group: Option<&'a str>,
     processing_host: Option<&'a str>,
-    retry_count: u32,
     first_failure: Option<String>,
-    replay_count: u32,
     replay_id: Option<&'a str>,
-    root_id: Uuid,
     dlq_topic: &'a str,
-    dlq_partition: i32,
-    dlq_offset: i64,
     dlq_timestamp: Option<String>,
     #[serde(flatten)]
     payload: PayloadJson<'a>,

@@ -13,11 +13,11 @@ use super::payload::Payloads;
 use super::plan::{Offsets, in_sending_order, replay_id};
 use super::predict::Named;
 use super::{
-    Assignment, AuditLines, EditError, Patch, Plan, PlanEdit, PlanEntry, PlanOrigin, Prediction, ReplayError,
-    payload_hash, predict,
+    Assignment, AuditLines, Choose, EditError, Patch, Plan, PlanEdit, PlanEntry, PlanOrigin, Prediction,
+    ReplayError, payload_hash, predict,
 };
 use crate::config::KafkaSettings;
-use crate::dlq::{Filter, Letter, Payload, State, Status, Statuses};
+use crate::dlq::{Letter, Payload, State, Status, Statuses};
 use crate::failure::chain_of;
 use crate::kafka::{Admin, KafkaError, Reader};
 use crate::models::{DecodeLimits, format_timestamp, safe_short};
@@ -61,14 +61,8 @@ impl Edits {
 /// Which dead letters, and how they are looked at.
 #[derive(Debug)]
 pub struct PlanRequest<'a> {
-    /// How Kafka is reached.
-    pub kafka: &'a KafkaSettings,
-    /// The dead letter topic.
-    pub dlq_topic: &'a str,
-    /// One dead letter; without it those that the filter chooses.
-    pub id: Option<Uuid>,
-    /// Which of them.
-    pub filter: &'a Filter,
+    /// Which.
+    pub choose: Choose<'a>,
     /// The filter in the words of the command line.
     pub filters: Vec<String>,
     /// Another target than where each record came from.
@@ -101,9 +95,10 @@ pub struct Planned {
 /// # Errors
 /// [`ReplayError`] when a topic or the audit log cannot be read, or there is no dead letter with the id.
 pub fn make_plan(request: &PlanRequest<'_>, audit: Option<&dyn AuditLines>) -> Result<Planned, ReplayError> {
-    let PlanRequest { kafka, dlq_topic, filter, .. } = request;
+    let choose = request.choose;
+    let Choose { kafka, dlq_topic, .. } = choose;
     let mut seen = Offsets::new();
-    seen.insert((*dlq_topic).to_owned(), ends(kafka, dlq_topic)?);
+    seen.insert(dlq_topic.to_owned(), ends(kafka, dlq_topic)?);
     let statuses = Statuses::read(kafka, dlq_topic)?;
     let mut reader = Reader::open(kafka, dlq_topic)?;
 
@@ -117,12 +112,9 @@ pub fn make_plan(request: &PlanRequest<'_>, audit: Option<&dyn AuditLines>) -> R
         if let Some(origin) = letter.origin.as_ref().filter(|_| state != State::Replayed) {
             dead.insert((Arc::clone(&origin.topic), origin.partition, origin.offset));
         }
-        let is_wanted = match request.id {
-            Some(id) => letter.id == id,
-            None => !chosen.is_full() && filter.matches(&letter, state),
-        };
-        if !is_wanted {
-        } else if state == State::Discarded && request.id.is_none() && filter.status.is_none() {
+        let was_named = choose.id.is_some();
+        if (chosen.is_full() && !was_named) || !choose.wants(&letter, state) {
+        } else if state == State::Discarded && !was_named && choose.filter.status.is_none() {
             discarded += 1;
         } else if !ids.insert(letter.id) {
             repeats += 1;
@@ -131,16 +123,14 @@ pub fn make_plan(request: &PlanRequest<'_>, audit: Option<&dyn AuditLines>) -> R
             refused.extend(chosen.take(letter, status).err().map(|error| (id, chain_of(&error))));
         }
     }
-    if let Some(id) = request.id.filter(|_| ids.is_empty()) {
-        return Err(ReplayError::NoSuchLetter { id, topic: (*dlq_topic).to_owned() });
-    }
+    choose.check_found(!ids.is_empty())?;
     refused.extend(chosen.fill(&statuses, audit)?);
     chosen.find_superseded(audit, &dead, &mut seen)?;
     let plan = Plan {
         plan_id: chosen.plan_id,
         created: Timestamp::now(),
         by: request.by.clone(),
-        dlq_topic: (*dlq_topic).to_owned(),
+        dlq_topic: dlq_topic.to_owned(),
         filters: request.filters.clone(),
         include_superseded: request.include_superseded,
         seen,
@@ -162,7 +152,7 @@ struct Chosen<'a> {
 impl Chosen<'_> {
     fn is_full(&self) -> bool {
         let count = (self.keyed.len() + self.hollow.len()) as u64;
-        self.request.filter.limit.is_some_and(|limit| count >= limit)
+        self.request.choose.filter.limit.is_some_and(|limit| count >= limit)
     }
 
     fn take(&mut self, letter: Letter, status: Option<&Status>) -> Result<(), EditError> {
@@ -251,7 +241,7 @@ impl Chosen<'_> {
         let hollow = std::mem::take(&mut self.hollow);
         let left_out =
             hollow.iter().filter(|(.., letter)| Payloads::is_left_out(letter)).map(|(.., letter)| letter.id);
-        let mut payloads = Payloads::new(self.request.kafka, &left_out.collect(), audit)?;
+        let mut payloads = Payloads::new(self.request.choose.kafka, &left_out.collect(), audit)?;
         let mut refused = Vec::new();
         for (key, mut entry, letter) in hollow {
             match payloads.whole(&letter) {
@@ -277,7 +267,7 @@ impl Chosen<'_> {
         dead: &Dead,
         seen: &mut Offsets,
     ) -> Result<(), ReplayError> {
-        let kafka = self.request.kafka;
+        let kafka = self.request.choose.kafka;
         let orders = self.keyed.iter().filter_map(|(_, entry)| entry.order_id.as_deref());
         let mut newer = Newer::about(orders);
         let is_told = match audit.filter(|_| !newer.is_empty()) {

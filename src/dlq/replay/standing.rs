@@ -11,7 +11,7 @@ use crate::dlq::{Filter, Letter, State, Status, StatusWriter, Statuses};
 use crate::kafka::{Admin, KafkaError, Reader};
 
 /// One dead letter, or those that a filter chooses.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Choose<'a> {
     /// How Kafka is reached.
     pub kafka: &'a KafkaSettings,
@@ -31,6 +31,22 @@ pub struct Chosen {
 }
 
 impl Choose<'_> {
+    /// Whether a dead letter that stands so is one of those.
+    pub(super) fn wants(&self, letter: &Letter, state: State) -> bool {
+        match self.id {
+            Some(id) => letter.id == id,
+            None => self.filter.matches(letter, state),
+        }
+    }
+
+    /// The one that was asked for by its id must be there.
+    pub(super) fn check_found(&self, any: bool) -> Result<(), ReplayError> {
+        match self.id {
+            Some(id) if !any => Err(ReplayError::NoSuchLetter { id, topic: self.dlq_topic.to_owned() }),
+            _ => Ok(()),
+        }
+    }
+
     /// The dead letters that were chosen; repeats count once.
     ///
     /// # Errors
@@ -44,21 +60,15 @@ impl Choose<'_> {
         {
             let letter = Letter::read(&record);
             let state = statuses.state(letter.id);
-            let is_wanted = match self.id {
-                Some(id) => letter.id == id,
-                None => self.filter.matches(&letter, state),
-            };
-            if is_wanted && known.insert(letter.id) {
+            if self.wants(&letter, state) && known.insert(letter.id) {
                 ids.push((letter.id, state));
             }
             if self.id.is_some() && !ids.is_empty() {
                 break;
             }
         }
-        match self.id.filter(|_| ids.is_empty()) {
-            Some(id) => Err(ReplayError::NoSuchLetter { id, topic: self.dlq_topic.to_owned() }),
-            None => Ok(Chosen { ids }),
-        }
+        self.check_found(!ids.is_empty())?;
+        Ok(Chosen { ids })
     }
 
     /// Notes that dead letters stand so from now on.

@@ -10,7 +10,7 @@ use super::{Context, Filters, summary};
 use crate::cli::{Exit, RunError, output};
 use crate::config::values::{Name, TopicName};
 use crate::dlq::replay::{
-    AuditLines, PlanRequest, Planned, Watch, follow_up, make_plan, read_plan, write_plan,
+    AuditLines, Choose, PlanRequest, Planned, Watch, follow_up, make_plan, read_plan, write_plan,
 };
 use crate::dlq::who;
 use crate::kafka::wait_until_reachable;
@@ -43,10 +43,7 @@ impl Plan {
         let filter = self.filters.check();
         let edits = self.changes.check()?;
         let request = PlanRequest {
-            kafka: &context.kafka,
-            dlq_topic: &context.topic,
-            id: None,
-            filter: &filter,
+            choose: Choose { kafka: &context.kafka, dlq_topic: &context.topic, id: None, filter: &filter },
             filters: words(),
             to: self.to.as_ref().map(|topic| topic.0.as_str()),
             edits: &edits,

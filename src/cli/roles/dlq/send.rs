@@ -14,8 +14,8 @@ use crate::cli::roles::until_stopped;
 use crate::cli::{Exit, RunError, confirm, output};
 use crate::config::values::{Name, Rate, Span, TopicName};
 use crate::dlq::replay::{
-    ApplySettings, Assignment, AuditLines, Canary, Edits, Ended, Limits, Patch, Plan, PlanRequest, Planned,
-    Progress, ReplayError, apply, make_plan, read_plan, write_plan,
+    ApplySettings, Assignment, AuditLines, Canary, Choose, Edits, Ended, Limits, Patch, Plan, PlanRequest,
+    Planned, Progress, ReplayError, apply, make_plan, read_plan, write_plan,
 };
 use crate::dlq::who;
 use crate::kafka::wait_until_reachable;
@@ -278,10 +278,7 @@ pub(super) fn replay(
     wait_until_reachable(&context.kafka, &|| false)?;
     let audit = AuditFiles::of(sending.events_file.as_deref())?;
     let request = PlanRequest {
-        kafka: &context.kafka,
-        dlq_topic: &context.topic,
-        id,
-        filter,
+        choose: Choose { kafka: &context.kafka, dlq_topic: &context.topic, id, filter },
         filters: words(),
         to: sending.to(),
         edits,
