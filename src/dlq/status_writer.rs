@@ -70,10 +70,12 @@ impl StatusWriter {
                 }
             });
         }
-        for delivery in deliveries {
-            self.runtime.block_on(delivery).map_err(failed)?;
-        }
-        Ok(())
+        self.runtime.block_on(async {
+            for delivery in deliveries {
+                delivery.await.map_err(failed)?;
+            }
+            Ok::<(), ReplayError>(())
+        })
     }
 }
 

@@ -100,6 +100,8 @@ impl Report {
 #[derive(Debug, Default)]
 struct State {
     reports: Vec<Report>,
+    /// How many somebody waits for; nobody is woken before.
+    awaited: Option<usize>,
     /// The transaction has failed: what is not answered yet will not be.
     has_failed: bool,
 }
@@ -112,8 +114,16 @@ impl Reports {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.lock());
+    fn add(&self, report: Report) {
+        let mut state = self.lock();
+        state.reports.push(report);
+        if state.awaited.is_some_and(|awaited| state.reports.len() >= awaited) {
+            self.0.1.notify_all();
+        }
+    }
+
+    fn fail(&self) {
+        self.lock().has_failed = true;
         self.0.1.notify_all();
     }
 
@@ -123,8 +133,10 @@ impl Reports {
 
     /// Waits for so many, or until there will be no more of them; false when neither was there in time.
     fn wait(&self, count: usize, timeout: Duration) -> bool {
+        let mut state = self.lock();
+        state.awaited = Some(count);
         let is_open = |state: &mut State| state.reports.len() < count && !state.has_failed;
-        let waited = self.0.1.wait_timeout_while(self.lock(), timeout, is_open);
+        let waited = self.0.1.wait_timeout_while(state, timeout, is_open);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
@@ -134,7 +146,7 @@ impl ClientContext for Reports {
         // The client says in no other way that a transaction has failed before it is asked to end it; without this a
         // failed one is noticed as well, half a minute later.
         if facility == "TXNERR" {
-            self.change(|state| state.has_failed = true);
+            self.fail();
         }
         log_client_line(level, facility, message);
     }
@@ -152,7 +164,7 @@ impl ProducerContext for Reports {
             Ok(message) => Ok(Delivered { partition: message.partition(), offset: message.offset() }),
             Err((error, _)) => Err(SendError::from_client(error.clone())),
         };
-        self.change(|state| state.reports.push(Report { tag, result }));
+        self.add(Report { tag, result });
     }
 }
 
@@ -193,7 +205,8 @@ impl TransactionalProducer {
                 ("enable.idempotence", "true"),
                 ("acks", "all"),
                 ("partitioner", "murmur2_random"),
-                ("linger.ms", "2"),
+                // Long enough for full batches, short beside the commit that follows.
+                ("linger.ms", "10"),
                 // A send must end before its transaction does.
                 ("message.timeout.ms", &open_ms),
                 ("message.max.bytes", &max_bytes),

@@ -1,12 +1,15 @@
-//! Reads the dead letters of a plan back, each at its own offset, in the order of the plan within each partition. Holds
-//! little: what was read ahead is bounded in bytes.
+//! Reads the dead letters of a plan back, each at its own offset, in the order of the plan within each partition. They are
+//! understood on all processors. Holds little: what was read ahead is bounded in bytes.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::ControlFlow;
 
-use super::PlanEntry;
+use super::{PlanEntry, payload_hash};
 use crate::config::KafkaSettings;
 use crate::dlq::Letter;
+use crate::dlq::scan::scan;
 use crate::kafka::{Admin, KafkaError, Reader};
+use crate::record::Record;
 
 /// A gap between two entries that is cheaper to jump over than to read.
 const JUMP: i64 = 20_000;
@@ -16,7 +19,24 @@ pub(super) struct Fed {
     /// Its number in the plan.
     pub at: usize,
     /// The dead letter; `None` where there is none any more.
-    pub letter: Option<Box<Letter>>,
+    pub letter: Option<Box<Understood>>,
+}
+
+/// A dead letter, and what of it can be worked out before its turn.
+#[derive(Debug, Clone)]
+pub(super) struct Understood {
+    /// The dead letter.
+    pub letter: Letter,
+    /// The hash of its payload, where that is within it.
+    pub hash: Option<String>,
+}
+
+impl Understood {
+    fn of(record: &Record) -> Self {
+        let letter = Letter::read(record);
+        let hash = letter.payload.bytes().map(|payload| payload_hash(payload));
+        Self { letter, hash }
+    }
 }
 
 /// The entries of one partition that were not given yet.
@@ -26,15 +46,26 @@ struct Lane {
     /// By offset, those that were not passed yet: of several at one place at most one is what it says, which others judge.
     wanted: BTreeMap<i64, Vec<usize>>,
     /// Read, but not their turn yet.
-    early: HashMap<usize, Option<Box<Letter>>>,
+    early: HashMap<usize, Option<Box<Understood>>>,
 }
 
 impl Lane {
     /// Notes that everything below `offset` has been read.
     fn passed(&mut self, offset: i64) {
+        if self.wanted.first_key_value().is_none_or(|(first, _)| *first >= offset) {
+            return;
+        }
         let rest = self.wanted.split_off(&offset);
         let gone = std::mem::replace(&mut self.wanted, rest);
         self.early.extend(gone.into_values().flatten().map(|at| (at, None)));
+    }
+
+    /// Takes what was read at an offset.
+    fn read(&mut self, offset: i64, letter: Box<Understood>) {
+        let Some(mut entries) = self.wanted.remove(&offset) else { return };
+        let last = entries.pop();
+        self.early.extend(entries.into_iter().map(|at| (at, Some(letter.clone()))));
+        self.early.extend(last.map(|at| (at, Some(letter))));
     }
 
     /// Those whose turn it is.
@@ -82,18 +113,25 @@ pub(super) fn feed(
             rounds[round].push((*number, first, last + 1));
         }
     }
+    let wanted: HashSet<(i32, i64)> =
+        chosen.iter().map(|(_, entry)| (entry.dlq_partition, entry.dlq_offset)).collect();
     for ranges in rounds {
-        let mut reader = Reader::over(kafka, topic, &ranges)?;
-        while let Some(record) = reader.read()? {
-            let Some(lane) = lanes.get_mut(&record.partition) else { continue };
-            lane.passed(record.offset);
-            if let Some(entries) = lane.wanted.remove(&record.offset) {
-                let letter = Box::new(Letter::read(&record));
-                lane.early.extend(entries.into_iter().map(|at| (at, Some(letter.clone()))));
+        let make = |record: Record| {
+            let place = (record.partition, record.offset);
+            (place, wanted.contains(&place).then(|| Box::new(Understood::of(&record))))
+        };
+        let mut is_wanted = true;
+        scan(Reader::over(kafka, topic, &ranges)?, make, |((partition, offset), letter)| {
+            let Some(lane) = lanes.get_mut(&partition) else { return ControlFlow::Continue(()) };
+            lane.passed(offset);
+            if let Some(letter) = letter {
+                lane.read(offset, letter);
             }
-            if !lane.due(give) {
-                return Ok(());
-            }
+            is_wanted = lane.due(give);
+            if is_wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        if !is_wanted {
+            return Ok(());
         }
     }
     // What was not found up to here is not there.
@@ -143,8 +181,8 @@ mod tests {
         };
         for offset in [10, 30] {
             lane.passed(offset);
-            let at = lane.wanted.remove(&offset).expect("wanted");
-            lane.early.insert(at[0], Some(Box::new(super::super::record::tests::letter())));
+            let letter = super::super::record::tests::letter();
+            lane.read(offset, Box::new(Understood { letter, hash: None }));
             lane.due(&mut give);
         }
         lane.passed(i64::MAX);

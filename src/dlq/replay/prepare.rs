@@ -8,13 +8,12 @@ use std::sync::mpsc::SyncSender;
 use jiff::Timestamp;
 
 use super::apply::target_of;
-use super::feed::{Fed, feed};
+use super::feed::{Fed, Understood, feed};
 use super::payload::Payloads;
 use super::record::{Address, replay_record};
 use super::send::Item;
 use super::targets::{Found, Target};
 use super::{ApplySettings, AuditLines, Plan, PlanEntry, ProblemKind, ReplayError, payload_hash};
-use crate::dlq::Letter;
 
 /// How much is prepared before it is handed on.
 const BATCH: usize = 512;
@@ -97,12 +96,14 @@ impl<'a> Workshop<'a> {
             let place = format!("{dlq_topic}/{dlq_partition}@{dlq_offset}");
             (ProblemKind::Gone, format!("it is not at {place} any more: expired, or purged"))
         };
-        let letter: Letter = *fed.letter.ok_or_else(gone)?;
+        let Understood { letter, hash } = *fed.letter.ok_or_else(gone)?;
         if letter.id != entry.id {
             return Err((ProblemKind::Changed, "at its place is another dead letter".to_owned()));
         }
         let whole = payloads.whole(&letter).map_err(|why| (ProblemKind::PayloadGone, why))?;
-        if whole.value.as_deref().map(payload_hash) != entry.payload_hash {
+        // What is not within the dead letter is judged only now that it was fetched.
+        let hash = hash.or_else(|| whole.value.as_deref().map(payload_hash));
+        if hash != entry.payload_hash {
             let why = "its payload has another hash than when it was planned";
             return Err((ProblemKind::Changed, why.to_owned()));
         }

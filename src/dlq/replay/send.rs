@@ -1,7 +1,7 @@
 //! Sends replays in transactions: each record is committed once, or told as a problem. A transaction that fails is given
 //! up whole and its records go again, in smaller ones where a single record may be the reason.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
@@ -13,9 +13,13 @@ use crate::failure::chain_of;
 use crate::kafka::{Fault, Outgoing, Report, SendError, TransactionError, TransactionalProducer};
 
 /// How many records a transaction holds at most; fewer where they are large, or slow.
-const RECORDS: usize = 10_000;
-const BYTES: usize = 8 << 20;
+const RECORDS: usize = 50_000;
+/// How many bytes: nothing is sent while one is committed, so larger ones cost less; but each has to be through before
+/// the broker gives it up, so one that was slow is followed by a smaller one.
+const BYTES: std::ops::RangeInclusive<usize> = 4 << 20..=32 << 20;
 const LASTS: Duration = Duration::from_secs(1);
+/// How long the end of a transaction may take before the next one is made smaller.
+const SLOW: Duration = Duration::from_secs(5);
 /// How often a transaction is tried again that nobody is to blame for, and the pause before.
 const TRIES: u32 = 5;
 const TRY_PAUSE: Duration = Duration::from_secs(1);
@@ -58,11 +62,13 @@ pub(super) struct Sender<'a> {
     /// The open transaction's.
     items: Vec<Item>,
     bytes: usize,
+    /// How many bytes one may have now.
+    room: usize,
     opened: Instant,
     /// Targets that take nothing from us.
     closed: HashSet<Arc<str>>,
-    /// Targets that have taken something.
-    taking: HashSet<Arc<str>>,
+    /// Targets that have taken something, and how many records.
+    pub taking: BTreeMap<Arc<str>, u64>,
     /// Replays that are committed.
     pub sent: u64,
     /// Where the last ones are; emptied by whoever watches them.
@@ -87,9 +93,10 @@ impl<'a> Sender<'a> {
             settled,
             items: Vec::new(),
             bytes: 0,
+            room: 2 * BYTES.start(),
             opened: Instant::now(),
             closed: HashSet::new(),
-            taking: HashSet::new(),
+            taking: BTreeMap::new(),
             sent: 0,
             arrived: HashMap::new(),
             watched: false,
@@ -127,7 +134,7 @@ impl<'a> Sender<'a> {
         }
         self.bytes += item.bytes();
         self.items.push(item);
-        if self.items.len() >= RECORDS || self.bytes >= BYTES || self.opened.elapsed() >= LASTS {
+        if self.items.len() >= RECORDS || self.bytes >= self.room || self.opened.elapsed() >= LASTS {
             return self.finish();
         }
         Ok(())
@@ -144,8 +151,12 @@ impl<'a> Sender<'a> {
             return Ok(());
         }
         let items = std::mem::take(&mut self.items);
+        let begun = Instant::now();
         match self.end(&items)? {
-            Ended::Committed(batch) => self.committed(batch),
+            Ended::Committed(batch) => {
+                self.room = room_after(self.room, begun.elapsed());
+                self.committed(batch)
+            }
             Ended::Aborted(reports) => self.again(items, &reports, 1),
         }
     }
@@ -176,8 +187,9 @@ impl<'a> Sender<'a> {
     fn committed(&mut self, batch: Batch) -> Result<(), ReplayError> {
         self.sent += batch.len() as u64;
         for (at, arrival) in &batch {
-            if !self.taking.contains(&*arrival.topic) {
-                self.taking.insert(Arc::from(&*arrival.topic));
+            match self.taking.get_mut(&*arrival.topic) {
+                Some(count) => *count += 1,
+                None => drop(self.taking.insert(Arc::from(&*arrival.topic), 1)),
             }
             if self.watched {
                 self.arrived.insert(*at, arrival.clone());
@@ -267,7 +279,7 @@ impl<'a> Sender<'a> {
                 self.refuse_topic(&item);
                 continue;
             }
-            if self.taking.contains(&topic) || !tried.insert(Arc::clone(&topic)) {
+            if self.taking.contains_key(&topic) || !tried.insert(Arc::clone(&topic)) {
                 rest.push(item);
                 continue;
             }
@@ -298,6 +310,16 @@ impl<'a> Sender<'a> {
     }
 }
 
+/// How many bytes the next transaction may have, after one whose end took so long.
+fn room_after(room: usize, took: Duration) -> usize {
+    let next = match took {
+        slow if slow > SLOW => room / 2,
+        quick if quick < LASTS => room * 2,
+        _ => room,
+    };
+    next.clamp(*BYTES.start(), *BYTES.end())
+}
+
 fn closed_message(topic: &str) -> String {
     format!("the target {topic} takes nothing from us: missing rights, or it is gone")
 }
@@ -316,5 +338,25 @@ fn offer(producer: &mut TransactionalProducer, tag: usize, record: &Outgoing) ->
             }
             ended => return ended,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_grow_where_they_are_quick_and_shrink_where_they_are_slow() {
+        let mut room = 2 * BYTES.start();
+        for (millis, expected) in
+            [(100, 16 << 20), (100, 32 << 20), (0, 32 << 20), (2_000, 32 << 20), (6_000, 16 << 20)]
+        {
+            room = room_after(room, Duration::from_millis(millis));
+            assert_eq!(room, expected, "after {millis} ms");
+        }
+        for _ in 0..9 {
+            room = room_after(room, Duration::from_secs(20));
+        }
+        assert_eq!(room, *BYTES.start());
     }
 }
