@@ -14,7 +14,7 @@ use super::scan::scan;
 use super::states::States;
 use super::status::State;
 use crate::config::KafkaSettings;
-use crate::kafka::{KafkaError, Reader};
+use crate::kafka::{Follower, KafkaError, Reader};
 use crate::models::{format_timestamp, safe_short, to_safe_vec};
 
 /// How much of an error or a key stands in a table row, in characters.
@@ -98,7 +98,8 @@ pub fn list(
     Ok(rows.listed)
 }
 
-/// The same, and then those that come, until `stop` says true or the limit is reached.
+/// The same, and then those that come, until `stop` says true or the limit is reached; those of partitions that are added
+/// meanwhile, too.
 ///
 /// # Errors
 /// As [`list`].
@@ -110,10 +111,10 @@ pub fn follow(
     out: &mut dyn Write,
     stop: &dyn Fn() -> bool,
 ) -> Result<Listed, ReadError> {
-    let mut reader = Reader::follow(settings, topic)?;
+    let mut reader = Follower::open(settings, topic)?;
     let mut rows = Rows::begin(settings, topic, filter, json, out)?;
     while !stop() && filter.limit.is_none_or(|limit| rows.listed.listed < limit) {
-        match reader.next_within(TURN)? {
+        match reader.next(TURN)? {
             Some(record) => {
                 if rows.take(&Letter::read(&record))?.is_break() {
                     break;

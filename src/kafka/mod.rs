@@ -7,6 +7,8 @@ mod consumer;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
+#[cfg(feature = "dlq")]
+mod follower;
 mod native;
 #[cfg(feature = "dlq")]
 mod offsets;
@@ -20,6 +22,8 @@ pub use admin::{Admin, TopicInfo, TopicSpec};
 pub use client::wait_until_reachable;
 pub use consumer::{Commit, CommitReport, Consumer, ConsumerOptions, Event, GroupOffset, Position};
 pub use error::KafkaError;
+#[cfg(feature = "dlq")]
+pub use follower::Follower;
 pub use producer::{Delivered, Delivery, Outgoing, Producer, ProducerOptions, SendError};
 pub use reader::{Reader, committed_offsets};
 pub use refusal::{Reason, Refusal};

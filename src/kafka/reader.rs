@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Reader {
     // Dropped before the client that it belongs to.
     queue: EventQueue,
-    _client: BaseConsumer<LoggingContext>,
+    #[cfg_attr(not(feature = "dlq"), expect(dead_code, reason = "it lives as long as its queue"))]
+    client: BaseConsumer<LoggingContext>,
     topic: String,
     /// The partitions that are not read to their end, with that end.
     open: BTreeMap<i32, i64>,
@@ -46,16 +47,37 @@ impl Reader {
         Self::over(settings, topic, &ranges)
     }
 
-    /// Starts at the topic's first record and has no end: for [`next_within`](Self::next_within).
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn follow(settings: &KafkaSettings, topic: &str) -> Result<Self, KafkaError> {
+    /// Starts at the topic's first record and has no end; says how many partitions there are.
+    #[cfg(feature = "dlq")]
+    pub(super) fn follow(settings: &KafkaSettings, topic: &str) -> Result<(Self, i32), KafkaError> {
         let mut ranges = partitions(settings, topic)?;
         for (_, _, end) in &mut ranges {
             *end = i64::MAX;
         }
-        Self::over(settings, topic, &ranges)
+        let count = ranges.last().map_or(0, |(last, ..)| last + 1);
+        Ok((Self::over(settings, topic, &ranges)?, count))
+    }
+
+    /// How many partitions the topic has now.
+    #[cfg(feature = "dlq")]
+    pub(super) fn partitions(&self, timeout: Duration) -> Result<i32, KafkaError> {
+        let metadata = self.client.fetch_metadata(Some(&self.topic), timeout);
+        let metadata = metadata.map_err(|e| KafkaError::request(format!("look at {}", self.topic), e))?;
+        let count = metadata.topics().iter().find(|topic| topic.name() == self.topic);
+        Ok(count.map_or(0, |topic| i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)))
+    }
+
+    /// Reads these partitions too, each from its first record on.
+    #[cfg(feature = "dlq")]
+    pub(super) fn add(&mut self, partitions: std::ops::Range<i32>) -> Result<(), KafkaError> {
+        let failed = |e| KafkaError::request(format!("read the new partitions of {}", self.topic), e);
+        let mut list = TopicPartitionList::new();
+        for partition in partitions.clone() {
+            list.add_partition_offset(&self.topic, partition, Offset::Beginning).map_err(failed)?;
+        }
+        self.client.incremental_assign(&list).map_err(failed)?;
+        self.open.extend(partitions.map(|partition| (partition, i64::MAX)));
+        Ok(())
     }
 
     /// Reads ranges of offsets: partition, first offset, end. None of them may be empty.
@@ -98,7 +120,7 @@ impl Reader {
                 .map_err(|e| KafkaError::request(format!("read {topic}/{partition}"), e))?;
         }
         client.assign(&list).map_err(|e| KafkaError::request(format!("read {topic}"), e))?;
-        Ok(Self { queue, _client: client, topic: topic.to_owned(), open, offsets })
+        Ok(Self { queue, client, topic: topic.to_owned(), open, offsets })
     }
 
     /// Reads one partition from an offset on, or from its first record where that is later.
@@ -126,7 +148,8 @@ impl Reader {
     ///
     /// # Errors
     /// [`KafkaError::Fatal`] from the client; whatever else goes wrong it goes on trying.
-    pub fn next_within(&mut self, wait: Duration) -> Result<Option<Record>, KafkaError> {
+    #[cfg(feature = "dlq")]
+    pub(super) fn next_within(&mut self, wait: Duration) -> Result<Option<Record>, KafkaError> {
         match self.queue.poll(wait) {
             Some(NativeEvent::Record(record)) => Ok(Some(record)),
             Some(NativeEvent::Error { fatal: true, code, reason, .. }) => {

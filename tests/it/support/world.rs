@@ -127,12 +127,19 @@ impl World {
 
     /// Gives the source topic so many partitions.
     pub fn grow(&self, partitions: usize) {
-        let more = rdkafka::admin::NewPartitions::new(&self.topic, partitions);
+        self.grow_topic(&self.topic, partitions);
+    }
+
+    /// The same for another topic.
+    pub fn grow_topic(&self, topic: &str, partitions: usize) {
+        let more = rdkafka::admin::NewPartitions::new(topic, partitions);
         let answers = self.runtime.block_on(self.admin().create_partitions([&more], &AdminOptions::new()));
         for answer in answers.expect("an answer") {
             answer.expect("the partitions are created");
         }
-        wait_for("the new partitions", 20, || (self.ends().len() == partitions).then_some(()));
+        wait_for("the new partitions", 20, || {
+            (Reader::new(&self.servers).ends(topic).len() == partitions).then_some(())
+        });
     }
 
     pub fn alter(&self, topic: &str, key: &str, value: &str) {
