@@ -111,6 +111,10 @@ pub enum RunError {
     #[cfg(feature = "dlq")]
     #[error(transparent)]
     Replay(#[from] crate::dlq::replay::ReplayError),
+    /// The metrics cannot be served.
+    #[cfg(feature = "dlq")]
+    #[error(transparent)]
+    Listen(#[from] crate::metrics::ListenError),
     /// Nobody said yes.
     #[error("not confirmed: {what}")]
     Unconfirmed {
@@ -169,6 +173,8 @@ impl RunError {
             Self::Cat(crate::audit::cat::CatError::Write(source)) => output_exit(source),
             #[cfg(feature = "dlq")]
             Self::Replay(error) => replay_exit(error),
+            #[cfg(feature = "dlq")]
+            Self::Listen(_) => Exit::Failure,
             Self::Unconfirmed { .. } => Exit::Unconfirmed,
             #[cfg(feature = "monitor")]
             Self::Monitor(error) => monitor_exit(error),

@@ -149,6 +149,9 @@ section! {
         /// The only topics that dead letters may be replayed to, separated by commas; without it any that a plan names
         #[arg(long, value_name = "TOPIC", env = "PUBSUB_KAFKA_REPLAY_TARGETS", hide_env_values = true, value_delimiter = ',', global = true)]
         pub replay_targets: Vec<TopicName>,
+        /// Serve /metrics, /healthz and /readyz here while it works; "off" for nowhere
+        #[arg(long, value_name = "ADDR", env = "PUBSUB_KAFKA_DLQ_METRICS_ADDR", hide_env_values = true, global = true)]
+        pub metrics_addr: Listen,
     }
 }
 

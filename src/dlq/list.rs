@@ -58,8 +58,19 @@ pub struct Listed {
     pub repeats: u64,
 }
 
-/// Writes the dead letters of the topic that pass the filter, oldest first in each partition. `progress` learns how many
-/// offsets there are and how many records were read.
+/// How far a reading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// How many offsets there were at the start; 0 where there is no end.
+    pub offsets: u64,
+    /// How many records were read.
+    pub read: u64,
+    /// How many dead letters were written.
+    pub written: u64,
+}
+
+/// Writes the dead letters of the topic that pass the filter, oldest first in each partition. `progress` learns how far it
+/// is.
 ///
 /// # Errors
 /// [`ReadError`] when the topic cannot be read, or the results not be written.
@@ -69,7 +80,7 @@ pub fn list(
     filter: &Filter,
     json: bool,
     out: &mut dyn Write,
-    mut progress: impl FnMut(u64, u64),
+    mut progress: impl FnMut(Reading),
 ) -> Result<Listed, ReadError> {
     let reader = Reader::open(settings, topic)?;
     let offsets = reader.offsets();
@@ -82,8 +93,9 @@ pub fn list(
             |record| Letter::read(&record),
             |letter| {
                 read += 1;
-                progress(offsets, read);
-                match rows.take(&letter) {
+                let flow = rows.take(&letter);
+                progress(Reading { offsets, read, written: rows.listed.listed });
+                match flow {
                     Ok(flow) => flow,
                     Err(error) => {
                         failed = Err(error);
@@ -110,13 +122,18 @@ pub fn follow(
     json: bool,
     out: &mut dyn Write,
     stop: &dyn Fn() -> bool,
+    mut progress: impl FnMut(Reading),
 ) -> Result<Listed, ReadError> {
     let mut reader = Follower::open(settings, topic)?;
     let mut rows = Rows::begin(settings, topic, filter, json, out)?;
+    let mut read = 0;
     while !stop() && filter.limit.is_none_or(|limit| rows.listed.listed < limit) {
         match reader.next(TURN)? {
             Some(record) => {
-                if rows.take(&Letter::read(&record))?.is_break() {
+                read += 1;
+                let flow = rows.take(&Letter::read(&record))?;
+                progress(Reading { offsets: 0, read, written: rows.listed.listed });
+                if flow.is_break() {
                     break;
                 }
             }

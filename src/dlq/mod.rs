@@ -35,6 +35,8 @@ mod backoff;
 mod dialects;
 mod envelope;
 #[cfg(feature = "dlq")]
+mod figures;
+#[cfg(feature = "dlq")]
 mod filter;
 #[cfg(feature = "dlq")]
 mod find;
@@ -78,6 +80,8 @@ pub use backoff::RetryPolicy;
 pub use dialects::is_added_header;
 pub use envelope::{Envelope, headers};
 #[cfg(feature = "dlq")]
+pub use figures::ToolFigures;
+#[cfg(feature = "dlq")]
 pub use filter::Filter;
 #[cfg(feature = "dlq")]
 pub use find::{Wanted, find};
@@ -88,7 +92,7 @@ pub use kafka_sink::{KafkaSink, KafkaSinkConfig};
 #[cfg(feature = "dlq")]
 pub use letter::{Dialect, Letter, Origin, Payload};
 #[cfg(feature = "dlq")]
-pub use list::{Listed, ReadError, follow, list};
+pub use list::{Listed, ReadError, Reading, follow, list};
 #[cfg(feature = "dlq")]
 pub use pretty::pretty;
 #[cfg(feature = "dlq")]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::filter::Filter;
 use super::json::HeaderField;
 use super::letter::Letter;
-use super::list::ReadError;
+use super::list::{ReadError, Reading};
 use super::scan::scan;
 use super::states::States;
 use crate::config::KafkaSettings;
@@ -95,7 +95,7 @@ pub fn export(
     topic: &str,
     filter: &Filter,
     out: &mut dyn Write,
-    mut progress: impl FnMut(u64, u64),
+    mut progress: impl FnMut(Reading),
 ) -> Result<u64, ReadError> {
     let reader = Reader::open(settings, topic)?;
     let offsets = reader.offsets();
@@ -117,13 +117,14 @@ pub fn export(
     if filter.limit != Some(0) {
         scan(reader, make, |line: Option<Result<Vec<u8>, serde_json::Error>>| {
             read += 1;
-            progress(offsets, read);
+            progress(Reading { offsets, read, written });
             let Some(line) = line else { return ControlFlow::Continue(()) };
             if let Err(error) = line.map_err(io::Error::other).and_then(|line| out.write_all(&line)) {
                 failed = Err(error);
                 return ControlFlow::Break(());
             }
             written += 1;
+            progress(Reading { offsets, read, written });
             if filter.limit.is_some_and(|limit| written >= limit) {
                 return ControlFlow::Break(());
             }

@@ -23,6 +23,8 @@ mod flows {
     #[cfg(feature = "dlq")]
     mod dlq_fix;
     #[cfg(feature = "dlq")]
+    mod dlq_metrics;
+    #[cfg(feature = "dlq")]
     mod dlq_read;
     #[cfg(feature = "dlq")]
     mod dlq_read_spring;

@@ -140,8 +140,8 @@ const WORDS: &[Words] = &[
                 "dlq apply plan.json --canary 1,10,100 --abort-above 5% --rate 200",
             ),
             (
-                "From a script:",
-                "dlq apply plan.json --yes --json",
+                "From a script, with progress for Prometheus:",
+                "dlq apply plan.json --yes --json --metrics-addr 127.0.0.1:9466",
             ),
         ],
         ..NOTHING

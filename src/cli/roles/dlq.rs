@@ -11,11 +11,18 @@ mod stats;
 mod summary;
 mod transfer;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use self::filters::Filters;
 use crate::cli::{Common, Exit, Role, RunError, logging};
-use crate::config::{DlqRaw, KafkaRaw, KafkaSettings, Layer as _, SecretEnv, TopicCreation};
+use crate::config::{DlqRaw, KafkaRaw, KafkaSettings, Layer as _, SecretEnv, TopicCreation, need};
+use crate::dlq::{Reading, ToolFigures};
+use crate::kafka::{KafkaError, wait_until_reachable};
+use crate::metrics;
 use crate::models::DecodeLimits;
 
 /// The role.
@@ -83,6 +90,36 @@ struct Context {
     limits: DecodeLimits,
     /// The tracker's group: that of dead letters that do not tell theirs.
     group: String,
+    /// What is counted for who watches.
+    figures: Arc<ToolFigures>,
+}
+
+impl Context {
+    /// Waits until Kafka answers; false when it is told to stop.
+    fn reach(&self, stop: &dyn Fn() -> bool) -> Result<bool, KafkaError> {
+        let is_there = wait_until_reachable(&self.kafka, stop)?;
+        if is_there {
+            self.figures.working();
+        }
+        Ok(is_there)
+    }
+
+    /// Tells those who watch how far a reading is.
+    fn note(&self, at: Reading) {
+        self.figures.read(at.read);
+        self.figures.written(at.written);
+    }
+}
+
+/// Serves the figures until the runtime is dropped.
+fn serve(addr: SocketAddr, figures: &Arc<ToolFigures>) -> Result<Runtime, RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(RunError::io("start the runtime of the metrics"))?;
+    runtime.block_on(metrics::serve(addr, Arc::clone(figures) as _, Arc::clone(figures) as _))?;
+    Ok(runtime)
 }
 
 fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
@@ -98,11 +135,16 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
             .into());
     };
     let tracker = files.given.tracker.over(files.defaults.tracker);
+    let metrics_addr = need(dlq.metrics_addr, "metrics-addr")?.0;
+    let replay_targets = dlq.replay_targets.iter().flatten().map(|topic| topic.0.clone()).collect();
+    let topic = dlq.checked_topic()?;
+    let command = matches.subcommand_name().unwrap_or_default();
     let context = Context {
         kafka,
         json: flags.json,
-        replay_targets: dlq.replay_targets.iter().flatten().map(|topic| topic.0.clone()).collect(),
-        topic: dlq.checked_topic()?,
+        replay_targets,
+        figures: Arc::new(ToolFigures::new(topic.as_str(), command)),
+        topic,
         creation,
         limits: tracker
             .max_message_bytes
@@ -110,6 +152,7 @@ fn run(matches: &ArgMatches) -> Result<Exit, RunError> {
         group: tracker.group.map(|group| group.0).unwrap_or_default(),
     };
     let _logs = logging::init(&flags.common, None)?;
+    let _serving = metrics_addr.map(|addr| serve(addr, &context.figures)).transpose()?;
     match action {
         Action::List(list) => list.run(&context),
         Action::Show(show) => show.run(&context),

@@ -3,18 +3,18 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::arrivals::arrivals;
-use super::canary::Steps;
 use super::choose::{Choice, choose};
 use super::journal::{Journal, Start, known_start, noted_start};
 use super::newer::find_newer;
 use super::prepare::{Prepared, Workshop};
+use super::run::{Progress, Run, Went};
 use super::send::Sender;
 use super::settle::settle;
 use super::targets::{Found, look, refusal};
@@ -27,10 +27,6 @@ use crate::models::to_safe_vec;
 
 /// How long Kafka may take for a step of a transaction.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The longest sleep while a record is not due: a stop is noticed so soon.
-const NAP: Duration = Duration::from_millis(50);
-/// Being this late is caught up with; what was missed in a longer stall is not sent in a burst.
-const CATCH_UP: Duration = Duration::from_secs(1);
 /// How many batches may wait between those who prepare, send and note.
 const PREPARED_AHEAD: usize = 16;
 const SETTLED_BEHIND: usize = 2;
@@ -66,15 +62,6 @@ pub struct ApplySettings<'a> {
     pub fallback_group: &'a str,
 }
 
-/// How far it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Entries that are dealt with.
-    pub done: u64,
-    /// All that are to be dealt with.
-    pub total: u64,
-}
-
 /// How an apply ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
@@ -99,6 +86,8 @@ pub struct Applied {
     pub problems: Problems,
     /// Entries that were not looked at.
     pub remaining: u64,
+    /// From the first record that was sent to the last status that was noted.
+    pub took: Duration,
     /// How it ended.
     pub ended: Ended,
 }
@@ -126,7 +115,7 @@ pub fn apply(
     plan: &Plan,
     audit: Option<&dyn AuditLines>,
     stop: &dyn Fn() -> bool,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(&Progress),
 ) -> Result<Applied, ReplayError> {
     if let Some(why) = settings.to.and_then(|to| refusal(to, &plan.dlq_topic, settings.replay_targets)) {
         return Err(ReplayError::Target(format!("nothing is replayed there: {why}")));
@@ -144,6 +133,7 @@ pub fn apply(
         left_out: BTreeMap::new(),
         problems: Problems::default(),
         remaining: 0,
+        took: Duration::ZERO,
         ended: Ended::Complete,
     };
     if settings.dry_run {
@@ -188,12 +178,18 @@ pub fn apply(
         let (targets, chosen) = (&targets, &chosen);
         scope.spawn(move || Workshop::new(settings, plan, targets, audit).run(chosen, &give));
         let sender = Sender::new(plan, id, producer, settled);
-        let sent =
-            Run { settings, plan, audit, stop, progress, total, done: 0, pace: None, sender }.go(&prepared);
+        let before = Progress {
+            total,
+            found: applied.found,
+            left_out: applied.left_out.clone(),
+            problems: applied.problems.counts.clone(),
+            ..Progress::default()
+        };
+        let sent = Run::new(settings, plan, audit, stop, progress, before, sender).go(&prepared);
         // Whoever prepares is told by this that nobody wants more.
         drop(prepared);
-        let (ended, sender, done) = match sent {
-            Ok(ended) => ended,
+        let Went { ended, sender, done, begun } = match sent {
+            Ok(went) => went,
             // What the other thread says explains more than that it is gone.
             Err(ReplayError::Thread) => {
                 return Err(noting
@@ -208,6 +204,7 @@ pub fn apply(
         applied.problems.merge(sender.problems);
         drop(sender.settled);
         noting.join().unwrap_or(Err(ReplayError::Thread))?;
+        applied.took = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         applied.remaining = total.saturating_sub(done);
         applied.ended = ended;
         Ok(applied)
@@ -321,94 +318,4 @@ fn note_start(
     }
     journal.started(&start)?;
     Ok(is_resumed)
-}
-
-/// The sending of one apply.
-struct Run<'a, 'b> {
-    settings: &'a ApplySettings<'a>,
-    plan: &'a Plan,
-    audit: Option<&'a dyn AuditLines>,
-    stop: &'a dyn Fn() -> bool,
-    progress: &'b mut dyn FnMut(Progress),
-    total: u64,
-    done: u64,
-    /// Since when the rate is kept, and how many records were due since.
-    pace: Option<(Instant, u64)>,
-    sender: Sender<'a>,
-}
-
-type Batches = Receiver<Result<Vec<Prepared>, ReplayError>>;
-
-impl<'a> Run<'a, '_> {
-    fn go(mut self, prepared: &Batches) -> Result<(Ended, Sender<'a>, u64), ReplayError> {
-        let mut steps = Steps::new(self.settings, self.plan, self.audit)?;
-        self.sender.watched = steps.is_some();
-        let mut ended = Ended::Complete;
-        (self.progress)(Progress { done: 0, total: self.total });
-        'all: while let Ok(batch) = prepared.recv() {
-            for prepared in batch? {
-                let item = match prepared {
-                    Prepared::Item(item) => item,
-                    Prepared::Problem(at, kind, why) => {
-                        self.sender.problems.add(self.plan.entries[at].id, kind, why);
-                        self.done += 1;
-                        continue;
-                    }
-                };
-                if !self.wait_until_due()? {
-                    ended = Ended::Stopped;
-                    break 'all;
-                }
-                self.sender.push(*item)?;
-                self.done += 1;
-                if let Some(of) = steps.as_mut()
-                    && of.is_full_with_one_more()
-                {
-                    self.sender.finish()?;
-                    (self.progress)(Progress { done: self.done, total: self.total });
-                    match of.look(&mut self.sender.arrived, self.stop)? {
-                        Ended::Complete => {}
-                        other => {
-                            ended = other;
-                            break 'all;
-                        }
-                    }
-                    if of.are_over() {
-                        steps = None;
-                        self.sender.watched = false;
-                    }
-                }
-            }
-            (self.progress)(Progress { done: self.done, total: self.total });
-        }
-        // At a boundary, whatever it was that ended it.
-        self.sender.finish()?;
-        (self.progress)(Progress { done: self.done, total: self.total });
-        Ok((ended, self.sender, self.done))
-    }
-
-    /// Waits for the next record's time, ending transactions that would stay open; false when it is told to stop.
-    fn wait_until_due(&mut self) -> Result<bool, ReplayError> {
-        loop {
-            if (self.stop)() {
-                return Ok(false);
-            }
-            let Some(rate) = self.settings.rate else { return Ok(true) };
-            // From the first record on, so that what came before is no reason for a burst; nor is a long stall.
-            let (begun, number) = self.pace.unwrap_or((Instant::now(), 0));
-            #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 records")]
-            let due = Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX);
-            let left = due.saturating_sub(begun.elapsed());
-            if left.is_zero() {
-                let is_late = begun.elapsed().saturating_sub(due) > CATCH_UP;
-                self.pace = Some(if is_late { (Instant::now(), 1) } else { (begun, number + 1) });
-                return Ok(true);
-            }
-            if self.sender.is_due() {
-                self.sender.finish()?;
-            } else {
-                std::thread::sleep(left.min(NAP));
-            }
-        }
-    }
 }

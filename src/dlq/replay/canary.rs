@@ -76,6 +76,11 @@ impl<'a> Steps<'a> {
         self.left.is_empty()
     }
 
+    /// What became of all that were sent up to now: processed, and failed again.
+    pub(super) fn outcomes(&self) -> (u64, u64) {
+        (self.processed, self.failed)
+    }
+
     /// Waits for the outcomes of the step. [`Ended::Complete`] says that the next one may begin.
     pub(super) fn look(
         &mut self,
@@ -104,6 +109,7 @@ impl<'a> Steps<'a> {
                 self.failed + count(ReplayState::FailedAgain),
             );
             if let Some(why) = self.too_many(processed, failed) {
+                (self.processed, self.failed) = (processed, failed);
                 return Ok(Ended::Aborted(why));
             }
             let pending = count(ReplayState::Pending);

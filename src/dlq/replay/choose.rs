@@ -20,6 +20,10 @@ pub enum LeftOut {
 }
 
 impl LeftOut {
+    /// Every reason.
+    pub const ALL: [Self; 4] =
+        [Self::Superseded, Self::AlreadyReplayed, Self::Discarded, Self::ReplayedTooOften];
+
     /// The name on the wire and on the screen.
     pub fn as_str(self) -> &'static str {
         match self {

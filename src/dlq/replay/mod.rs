@@ -23,12 +23,13 @@ mod prepare;
 mod problems;
 mod record;
 mod report;
+mod run;
 mod send;
 mod settle;
 mod standing;
 mod targets;
 
-pub use apply::{Applied, ApplySettings, Ended, Progress, apply};
+pub use apply::{Applied, ApplySettings, Ended, apply};
 pub use canary::Canary;
 pub use choose::{LeftOut, Limits};
 pub use error::ReplayError;
@@ -42,6 +43,7 @@ pub use pointer::Assignment;
 pub use predict::{Verdict, predict};
 pub use problems::{Problem, ProblemKind, Problems};
 pub use record::payload_hash;
+pub use run::Progress;
 pub use standing::{Choose, Chosen, Purgeable, purge, purgeable};
 
 /// The lines of an audit log, however it is stored: whoever runs the tool knows where.

@@ -33,6 +33,19 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Gone,
+        Self::Changed,
+        Self::PayloadGone,
+        Self::NoTarget,
+        Self::TargetRefused,
+        Self::TargetMissing,
+        Self::TargetForbidden,
+        Self::RecordRefused,
+        Self::TimestampExpired,
+    ];
+
     /// The name on the wire and on the screen.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -57,6 +57,7 @@ struct AppliedJson<'a> {
     problems: &'a BTreeMap<&'static str, u64>,
     first_problems: &'a [Problem],
     remaining: u64,
+    seconds: f64,
     ended: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
@@ -79,6 +80,7 @@ impl Applied {
             problems: &self.problems.counts,
             first_problems: &self.problems.first,
             remaining: self.remaining,
+            seconds: self.took.as_secs_f64(),
             ended,
             why,
         }

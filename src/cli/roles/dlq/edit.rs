@@ -14,7 +14,6 @@ use super::send::{AuditFiles, Sending, replay};
 use crate::cli::{Exit, RunError, output};
 use crate::dlq::replay::{AuditLines, Edits, Prediction, original, predict};
 use crate::dlq::{Filter, Letter};
-use crate::kafka::wait_until_reachable;
 
 /// Edit one dead letter's payload and replay it.
 #[derive(Args)]
@@ -37,7 +36,7 @@ enum Answer {
 
 impl Edit {
     pub(super) fn run(self, context: &Context) -> Result<Exit, RunError> {
-        wait_until_reachable(&context.kafka, &|| false)?;
+        context.reach(&|| false)?;
         let audit = AuditFiles::of(self.sending.events_file())?;
         let audit = audit.as_ref().map(|audit| audit as &dyn AuditLines);
         let (letter, payload) = original(&context.kafka, &context.topic, self.id, audit)?;

@@ -8,8 +8,7 @@ use super::{Context, Filters};
 use crate::cli::progress::Counting;
 use crate::cli::roles::until_stopped;
 use crate::cli::{Exit, RunError, output};
-use crate::dlq::{self, Listed};
-use crate::kafka::wait_until_reachable;
+use crate::dlq::{self, Listed, Reading};
 
 /// List dead letters.
 #[derive(Args)]
@@ -34,11 +33,14 @@ impl List {
 
     fn list(self, context: &Context) -> Result<Listed, RunError> {
         // Nothing is changed and nothing has to be drained: a signal may end it where it is.
-        wait_until_reachable(&context.kafka, &|| false)?;
+        context.reach(&|| false)?;
         let stdout = io::stdout();
         // Rows and a bar on one terminal would be in each other's way.
         let mut bar = (!stdout.is_terminal()).then(|| Counting::new("dead letters"));
-        let progress = |total, done| bar.iter_mut().for_each(|bar| bar.at(total, done));
+        let progress = |at: Reading| {
+            context.note(at);
+            bar.iter_mut().for_each(|bar| bar.at(at.offsets, at.read));
+        };
         let mut out = BufWriter::new(stdout.lock());
         let filter = self.filters.check();
         Ok(dlq::list(&context.kafka, &context.topic, &filter, context.json, &mut out, progress)?)
@@ -46,12 +48,13 @@ impl List {
 
     fn follow(self, context: &Context) -> Result<Listed, RunError> {
         until_stopped(|stop| {
-            if !wait_until_reachable(&context.kafka, stop)? {
+            if !context.reach(stop)? {
                 return Ok(Listed::default());
             }
             let mut out = BufWriter::new(io::stdout().lock());
             let filter = self.filters.check();
-            Ok(dlq::follow(&context.kafka, &context.topic, &filter, context.json, &mut out, stop)?)
+            let note = |at| context.note(at);
+            Ok(dlq::follow(&context.kafka, &context.topic, &filter, context.json, &mut out, stop, note)?)
         })?
     }
 }

@@ -13,7 +13,6 @@ use crate::dlq::replay::{
     AuditLines, Choose, PlanRequest, Planned, Watch, follow_up, make_plan, read_plan, write_plan,
 };
 use crate::dlq::who;
-use crate::kafka::wait_until_reachable;
 
 /// Freeze a set of dead letters.
 #[derive(Args)]
@@ -38,7 +37,7 @@ pub struct Plan {
 
 impl Plan {
     pub(super) fn run(self, context: &Context) -> Result<Exit, RunError> {
-        wait_until_reachable(&context.kafka, &|| false)?;
+        context.reach(&|| false)?;
         let audit = AuditFiles::of(self.events_file.as_deref())?;
         let filter = self.filters.check();
         let edits = self.changes.check()?;
@@ -89,7 +88,7 @@ pub struct Status {
 impl Status {
     pub(super) fn run(self, context: &Context) -> Result<Exit, RunError> {
         let plan = read_plan(&self.plan)?;
-        wait_until_reachable(&context.kafka, &|| false)?;
+        context.reach(&|| false)?;
         let audit = AuditFiles::of(self.events_file.as_deref())?;
         let watch = Watch {
             kafka: &context.kafka,

@@ -18,7 +18,6 @@ use crate::dlq::replay::{
     Planned, Progress, ReplayError, apply, make_plan, read_plan, write_plan,
 };
 use crate::dlq::who;
-use crate::kafka::wait_until_reachable;
 
 /// A share, as "5%" or 0.05.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -145,8 +144,9 @@ impl Sending {
         };
         let bar = progress_bar(plan.entries.len() as u64);
         let applied = until_stopped(|stop| {
-            wait_until_reachable(&context.kafka, stop)?;
-            let mut show = |progress: Progress| {
+            context.reach(stop)?;
+            let mut show = |progress: &Progress| {
+                context.figures.replay(progress, settings.rate);
                 bar.set_length(progress.total);
                 bar.set_position(progress.done);
             };
@@ -275,7 +275,7 @@ pub(super) fn replay(
     file: Option<PathBuf>,
     sending: &Sending,
 ) -> Result<Exit, RunError> {
-    wait_until_reachable(&context.kafka, &|| false)?;
+    context.reach(&|| false)?;
     let audit = AuditFiles::of(sending.events_file.as_deref())?;
     let request = PlanRequest {
         choose: Choose { kafka: &context.kafka, dlq_topic: &context.topic, id, filter },

@@ -11,7 +11,6 @@ use crate::cli::{Exit, RunError, confirm, output};
 use crate::config::ConfigError;
 use crate::dlq::replay::{Choose, Purgeable, purge, purgeable};
 use crate::dlq::{Filter, State, who};
-use crate::kafka::wait_until_reachable;
 
 /// Note that dead letters will not be replayed.
 #[derive(Args)]
@@ -76,7 +75,7 @@ fn settle(
         let message = "name a dead letter, or choose some by a filter, such as --reason or --status";
         return Err(ConfigError::Contradiction(message.to_owned()).into());
     }
-    wait_until_reachable(&context.kafka, &|| false)?;
+    context.reach(&|| false)?;
     let choose = Choose { kafka: &context.kafka, dlq_topic: &context.topic, id, filter };
     let chosen = choose.find()?.ids;
     let is_due = |state: State| (to == State::Open) != (state == State::Open);
@@ -122,7 +121,7 @@ struct Purged<'a> {
 
 impl Purge {
     pub(super) fn run(self, context: &Context) -> Result<Exit, RunError> {
-        wait_until_reachable(&context.kafka, &|| false)?;
+        context.reach(&|| false)?;
         let found = purgeable(&context.kafka, &context.topic, self.force)?;
         let records: u64 = found.iter().map(|at| at.records).sum();
         let open: u64 = found.iter().map(|at| at.open).sum();

@@ -9,7 +9,6 @@ use super::{Context, Flags};
 use crate::cli::progress::Counting;
 use crate::cli::{Exit, RunError, output};
 use crate::dlq::{self, Letter, Payload, Shown, Status, Verdict, Wanted};
-use crate::kafka::wait_until_reachable;
 use crate::models::{format_timestamp, safe_short, safe_text, to_safe_vec};
 use crate::record::Header;
 
@@ -39,7 +38,7 @@ impl Show {
             let message = "--raw writes whatever the payload holds, which a terminal would obey: write it to a file or a pipe";
             return Err(Flags::command().error(clap::error::ErrorKind::ArgumentConflict, message).into());
         }
-        wait_until_reachable(&context.kafka, &|| false)?;
+        context.reach(&|| false)?;
         let mut bar = Counting::new("dead letters");
         let Context { kafka, topic, .. } = context;
         let mut out = BufWriter::new(stdout.lock());

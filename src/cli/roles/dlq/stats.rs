@@ -8,7 +8,6 @@ use super::{Context, Filters};
 use crate::cli::progress::Counting;
 use crate::cli::{Exit, RunError};
 use crate::dlq;
-use crate::kafka::wait_until_reachable;
 use crate::models::{format_timestamp, safe_short, to_safe_vec};
 
 /// How many rows a table shows; JSON has all of them.
@@ -29,10 +28,14 @@ pub struct Stats {
 
 impl Stats {
     pub(super) fn run(self, context: &Context) -> Result<Exit, RunError> {
-        wait_until_reachable(&context.kafka, &|| false)?;
+        context.reach(&|| false)?;
         let mut bar = Counting::new("dead letters");
         let filter = self.filters.check();
-        let stats = dlq::stats(&context.kafka, &context.topic, &filter, |total, done| bar.at(total, done));
+        let progress = |total, done| {
+            context.figures.read(done);
+            bar.at(total, done);
+        };
+        let stats = dlq::stats(&context.kafka, &context.topic, &filter, progress);
         drop(bar);
         let stats = stats?;
         let stdout = io::stdout();

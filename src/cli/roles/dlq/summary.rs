@@ -11,6 +11,8 @@ use crate::models::{safe_short, safe_text, to_safe_vec};
 
 /// How many causes and single outcomes are shown.
 const SHOWN: usize = 10;
+/// How many replays tell something about how fast they went.
+const WORTH_A_RATE: u64 = 1_000;
 /// How much of a cause is shown, in characters.
 const CAUSE_CHARS: usize = 100;
 
@@ -95,6 +97,10 @@ pub(super) fn write_applied(
     }
     let verb = if dry_run { "would be sent" } else { "sent" };
     writeln!(out, "{} {verb}, {} were there already", applied.sent, applied.found)?;
+    if applied.sent >= WORTH_A_RATE {
+        let seconds = applied.took.as_secs_f64().max(0.001);
+        writeln!(out, "in {seconds:.1} s, {:.0} a second", applied.sent as f64 / seconds)?;
+    }
     for (why, count) in &applied.left_out {
         writeln!(out, "{count} left out: {} ({})", why.as_str(), why.remedy())?;
     }

@@ -11,8 +11,7 @@ use super::{Context, Filters};
 use crate::cli::progress::{Counting, byte_bar};
 use crate::cli::roles::until_stopped;
 use crate::cli::{Exit, RunError, confirm, output};
-use crate::dlq::{self, ImportError, Survey};
-use crate::kafka::wait_until_reachable;
+use crate::dlq::{self, ImportError, Reading, Survey};
 
 /// Write dead letters to a file.
 #[derive(Args)]
@@ -26,10 +25,13 @@ pub struct Export {
 
 impl Export {
     pub(super) fn run(self, context: &Context) -> Result<Exit, RunError> {
-        wait_until_reachable(&context.kafka, &|| false)?;
+        context.reach(&|| false)?;
         let filter = self.filters.check();
         let mut bar = Counting::new("dead letters");
-        let progress = |total, done| bar.at(total, done);
+        let progress = |at: Reading| {
+            context.note(at);
+            bar.at(at.offsets, at.read);
+        };
         let export =
             |out: &mut dyn io::Write| dlq::export(&context.kafka, &context.topic, &filter, out, progress);
         let written = if self.output == Path::new("-") {
@@ -107,12 +109,16 @@ impl Import {
         confirm(&format!("Import {} records into the topic {topic}?", survey.records), self.yes)?;
         let input = BufReader::new(open()?);
         let imported = until_stopped(|stop| {
-            if !wait_until_reachable(kafka, stop)? {
+            if !context.reach(stop)? {
                 return Ok::<u64, RunError>(0);
             }
             let mut bar = Counting::new("records");
             let import = dlq::Import { settings: kafka, topic, new_timestamps: self.new_timestamps };
-            Ok(import.run(input, survey, stop, |total, done| bar.at(total, done))?)
+            let progress = |total, done| {
+                context.figures.written(done);
+                bar.at(total, done);
+            };
+            Ok(import.run(input, survey, stop, progress)?)
         })??;
         let Survey { records, .. } = survey;
         output::complain(&format!("imported {imported} of {records} records"));
