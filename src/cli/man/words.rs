@@ -159,7 +159,7 @@ const WORDS: &[Words] = &[
         command: "dlq replay",
         files: &[PLAN, JOURNAL],
         examples: &[
-            ("One, with a value put right:", "dlq replay 2d3e68ed-6f2c-5005-a1b5-9f37d8781ae8 --set /total=12.50"),
+            ("One, with a value put right:", "dlq replay 2d3e68ed --set /total=12.50"),
             ("All of one order, into another topic:", "dlq replay --order-id o-17 --to orders-repair --yes"),
         ],
         ..NOTHING
@@ -168,7 +168,7 @@ const WORDS: &[Words] = &[
         command: "dlq edit",
         environment: &[("VISUAL, EDITOR", "the editor, the first of them that is set")],
         files: &[PLAN, JOURNAL],
-        examples: &[("In an editor:", "dlq edit 2d3e68ed-6f2c-5005-a1b5-9f37d8781ae8")],
+        examples: &[("In an editor:", "dlq edit 2d3e68ed")],
     },
     Words {
         command: "dlq discard",

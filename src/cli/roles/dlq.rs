@@ -16,11 +16,12 @@ use std::sync::Arc;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use self::filters::Filters;
 use crate::cli::{Common, Exit, Role, RunError, logging};
 use crate::config::{DlqRaw, KafkaRaw, KafkaSettings, Layer as _, SecretEnv, TopicCreation, need};
-use crate::dlq::{Reading, ToolFigures};
+use crate::dlq::{Reading, ToolFigures, Wanted, find};
 use crate::kafka::{KafkaError, wait_until_reachable};
 use crate::metrics;
 use crate::models::DecodeLimits;
@@ -102,6 +103,16 @@ impl Context {
             self.figures.working();
         }
         Ok(is_there)
+    }
+
+    /// The dead letter that is named in one of the ways that `show` takes.
+    fn id_of(&self, wanted: &Wanted) -> Result<Uuid, RunError> {
+        if let Wanted::Id(id) = wanted {
+            return Ok(*id);
+        }
+        self.reach(&|| false)?;
+        let (_, letter) = find(&self.kafka, &self.topic, wanted, |_, _| ())?;
+        Ok(letter.id)
     }
 
     /// Tells those who watch how far a reading is.

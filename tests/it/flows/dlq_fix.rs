@@ -48,7 +48,8 @@ fn a_dead_letter_is_fixed_replayed_and_processed() {
     };
     assert!(plans().is_empty());
 
-    world.dlq(&[&["replay", &ids[0], "--yes"], &set[..]].concat()).ended(0);
+    // By its place, by its id, and by the beginning of its id.
+    world.dlq(&[&["replay", "0:0", "--yes"], &set[..]].concat()).ended(0);
     let jq = [".items[0].quantity = 2", "-o", "jq.json"];
     world.dlq(&[&["replay", &ids[1], "--yes", "--patch"], &jq[..]].concat()).ended(0);
     let editor = world.path("editor.sh");
@@ -56,7 +57,7 @@ fn a_dead_letter_is_fixed_replayed_and_processed() {
         .expect("written");
     std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).expect("set");
     let editor = editor.to_str().expect("text");
-    world.dlq_with(&["edit", &ids[2], "--yes"], &[("EDITOR", editor), ("VISUAL", "")]).ended(0);
+    world.dlq_with(&["edit", &ids[2][..18], "--yes"], &[("EDITOR", editor), ("VISUAL", "")]).ended(0);
 
     let originals: Vec<_> = world.read(&world.topic).into_iter().take(3).collect();
     let replays = world.replays(&world.topic);

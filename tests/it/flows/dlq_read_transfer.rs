@@ -3,8 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use pubsub_kafka::kafka::Outgoing;
+use serde_json::json;
 
-use super::dlq_read::{dlq, dlq_says, mixed};
+use super::dlq_read::{dlq, dlq_json, dlq_says, mixed};
 use crate::support::{Raw, World};
 
 /// What a record is, wherever it lies.
@@ -34,7 +35,8 @@ fn dlq_read_export_and_import_lose_nothing() {
 
     let file = world.path("letters.jsonl");
     let name = file.to_str().expect("UTF-8");
-    dlq_says(&world, &topic, &["export", "-o", name]);
+    let [told] = &dlq_json(&world, &topic, &["export", "-o", name])[..] else { panic!("one object") };
+    assert_eq!((&told["file"], &told["records"]), (&json!(name), &json!(12)));
     let mode = std::fs::metadata(&file).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let text = std::fs::read_to_string(&file).expect("UTF-8");
@@ -53,7 +55,8 @@ fn dlq_read_export_and_import_lose_nothing() {
     assert_eq!(unconfirmed.status.code(), Some(4), "{}", String::from_utf8_lossy(&unconfirmed.stderr));
     assert!(world.read(&copy).is_empty());
 
-    dlq_says(&world, &copy, &["import", name, "--yes"]);
+    let [told] = &dlq_json(&world, &copy, &["import", name, "--yes"])[..] else { panic!("one object") };
+    assert_eq!((&told["records"], &told["imported"]), (&json!(12), &json!(12)));
     assert_eq!(contents(world.read(&copy)), contents(world.read(&topic)));
     // Timestamps and offsets too, as the export of the copy says.
     let back = dlq_says(&world, &copy, &["export", "-o", "-"]);

@@ -13,13 +13,13 @@ use super::Context;
 use super::send::{AuditFiles, Sending, replay};
 use crate::cli::{Exit, RunError, output};
 use crate::dlq::replay::{AuditLines, Edits, Prediction, original, predict};
-use crate::dlq::{Filter, Letter};
+use crate::dlq::{Filter, Letter, Wanted};
 
 /// Edit one dead letter's payload and replay it.
 #[derive(Args)]
 pub struct Edit {
-    /// The dead letter
-    id: Uuid,
+    /// Its id, or the beginning of it, or PARTITION:OFFSET in the dead letter topic
+    id: Wanted,
     /// Where to keep the plan [default: replay-ID.plan.json in the current folder]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -37,9 +37,10 @@ enum Answer {
 impl Edit {
     pub(super) fn run(self, context: &Context) -> Result<Exit, RunError> {
         context.reach(&|| false)?;
+        let id = context.id_of(&self.id)?;
         let audit = AuditFiles::of(self.sending.events_file())?;
         let audit = audit.as_ref().map(|audit| audit as &dyn AuditLines);
-        let (letter, payload) = original(&context.kafka, &context.topic, self.id, audit)?;
+        let (letter, payload) = original(&context.kafka, &context.topic, id, audit)?;
         let before = payload.as_deref().unwrap_or_default();
         let Some(edited) = edit(context, &letter, before)? else {
             return Err(RunError::Unconfirmed { what: "nothing was changed".to_owned() });
@@ -49,7 +50,7 @@ impl Edit {
             return Ok(Exit::Done);
         }
         let edits = Edits { replacement: Some(edited), ..Edits::default() };
-        replay(context, Some(self.id), &Filter::default(), &edits, self.output, &self.sending)
+        replay(context, Some(id), &Filter::default(), &edits, self.output, &self.sending)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::dlq::replay::{
     ApplySettings, Assignment, AuditLines, Canary, Choose, Edits, Ended, Limits, Patch, Plan, PlanRequest,
     Planned, Progress, ReplayError, apply, make_plan, read_plan, write_plan,
 };
-use crate::dlq::who;
+use crate::dlq::{Wanted, who};
 
 /// A share, as "5%" or 0.05.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -246,8 +246,9 @@ impl Apply {
 /// Plan and apply in one.
 #[derive(Args)]
 pub struct Replay {
-    /// One dead letter; without it those that the filters choose
-    id: Option<Uuid>,
+    /// One dead letter, by its id, the beginning of it, or PARTITION:OFFSET in the dead letter topic; without it those
+    /// that the filters choose
+    id: Option<Wanted>,
     #[command(flatten)]
     filters: Filters,
     /// Where to keep the plan [default: replay-ID.plan.json in the current folder]
@@ -262,7 +263,8 @@ pub struct Replay {
 impl Replay {
     pub(super) fn run(self, context: &Context) -> Result<Exit, RunError> {
         let edits = self.changes.check()?;
-        replay(context, self.id, &self.filters.check(), &edits, self.output, &self.sending)
+        let id = self.id.map(|wanted| context.id_of(&wanted)).transpose()?;
+        replay(context, id, &self.filters.check(), &edits, self.output, &self.sending)
     }
 }
 

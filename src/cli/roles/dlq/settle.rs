@@ -10,13 +10,14 @@ use super::{Context, Filters, summary};
 use crate::cli::{Exit, RunError, confirm, output};
 use crate::config::ConfigError;
 use crate::dlq::replay::{Choose, Purgeable, purge, purgeable};
-use crate::dlq::{Filter, State, who};
+use crate::dlq::{Filter, State, Wanted, who};
 
 /// Note that dead letters will not be replayed.
 #[derive(Args)]
 pub struct Discard {
-    /// One dead letter; without it those that the filters choose
-    id: Option<Uuid>,
+    /// One dead letter, by its id, the beginning of it, or PARTITION:OFFSET in the dead letter topic; without it those
+    /// that the filters choose
+    id: Option<Wanted>,
     #[command(flatten)]
     filters: Filters,
     /// Why
@@ -30,15 +31,16 @@ pub struct Discard {
 impl Discard {
     pub(super) fn run(self, context: &Context) -> Result<Exit, RunError> {
         let why = Some(self.why.as_str());
-        settle(context, self.id, &self.filters.check(), State::Discarded, why, self.yes)
+        settle(context, self.id.as_ref(), &self.filters.check(), State::Discarded, why, self.yes)
     }
 }
 
 /// Take back that dead letters were discarded or replayed: they are open again.
 #[derive(Args)]
 pub struct Reopen {
-    /// One dead letter; without it those that the filters choose
-    id: Option<Uuid>,
+    /// One dead letter, by its id, the beginning of it, or PARTITION:OFFSET in the dead letter topic; without it those
+    /// that the filters choose
+    id: Option<Wanted>,
     #[command(flatten)]
     filters: Filters,
     /// Why
@@ -51,7 +53,7 @@ pub struct Reopen {
 
 impl Reopen {
     pub(super) fn run(self, context: &Context) -> Result<Exit, RunError> {
-        settle(context, self.id, &self.filters.check(), State::Open, self.why.as_deref(), self.yes)
+        settle(context, self.id.as_ref(), &self.filters.check(), State::Open, self.why.as_deref(), self.yes)
     }
 }
 
@@ -65,17 +67,18 @@ struct Settled {
 /// What is discarded must be open, and what is opened must not be.
 fn settle(
     context: &Context,
-    id: Option<Uuid>,
+    wanted: Option<&Wanted>,
     filter: &Filter,
     to: State,
     why: Option<&str>,
     yes: bool,
 ) -> Result<Exit, RunError> {
-    if id.is_none() && filter.is_empty() && filter.limit.is_none() {
+    if wanted.is_none() && filter.is_empty() && filter.limit.is_none() {
         let message = "name a dead letter, or choose some by a filter, such as --reason or --status";
         return Err(ConfigError::Contradiction(message.to_owned()).into());
     }
     context.reach(&|| false)?;
+    let id = wanted.map(|wanted| context.id_of(wanted)).transpose()?;
     let choose = Choose { kafka: &context.kafka, dlq_topic: &context.topic, id, filter };
     let chosen = choose.find()?.ids;
     let is_due = |state: State| (to == State::Open) != (state == State::Open);

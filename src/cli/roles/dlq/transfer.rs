@@ -6,8 +6,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
-use super::{Context, Filters};
+use super::{Context, Filters, summary};
 use crate::cli::progress::{Counting, byte_bar};
 use crate::cli::roles::until_stopped;
 use crate::cli::{Exit, RunError, confirm, output};
@@ -46,8 +47,25 @@ impl Export {
         };
         drop(bar);
         output::complain(&format!("exported {written} records"));
+        if context.json && self.output != Path::new("-") {
+            let told = Exported { file: self.output.display().to_string(), records: written };
+            summary::write_json(&told, &mut io::stdout().lock()).map_err(RunError::io("write the result"))?;
+        }
         Ok(Exit::Done)
     }
+}
+
+#[derive(Serialize)]
+struct Exported {
+    file: String,
+    records: u64,
+}
+
+#[derive(Serialize)]
+struct Imported<'a> {
+    topic: &'a str,
+    records: u64,
+    imported: u64,
 }
 
 /// A file that appears under its name when it is whole. Orders are in it: nobody else may read it.
@@ -122,6 +140,10 @@ impl Import {
         })??;
         let Survey { records, .. } = survey;
         output::complain(&format!("imported {imported} of {records} records"));
+        if context.json {
+            let told = Imported { topic, records, imported };
+            summary::write_json(&told, &mut io::stdout().lock()).map_err(RunError::io("write the result"))?;
+        }
         Ok(if imported == records { Exit::Done } else { Exit::Partial })
     }
 }
