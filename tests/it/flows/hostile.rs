@@ -1,6 +1,7 @@
 //! Hostile text all the way: what a terminal would obey goes in by every door (payload, key, header, flag, file name),
 //! through producer, tracker and tools, and comes out of none.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use pubsub_kafka::models::is_unsafe;
@@ -151,6 +152,44 @@ fn tools_are_clean(world: &World, dead: usize) {
     let listed = dlq(&["list", "--json"]);
     assert_eq!(listed.lines().filter(|line| line.starts_with('{')).count(), dead, "{listed:.2000}");
     dlq(&["list"]);
+    dlq(&["stats"]);
+    dlq(&["stats", "--json"]);
+    let letters: Vec<serde_json::Value> = listed
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:.300}: {e}")))
+        .collect();
+    let flags = ["-b", &world.servers, "--topic", &world.dlq];
+    for letter in &letters {
+        let id = letter["id"].as_str().expect("an id");
+        dlq(&["show", id]);
+        dlq(&["show", "--json", id]);
+    }
+    for action in [&["list"][..], &["stats"], &["show", letters[0]["id"].as_str().expect("an id")]] {
+        says(on_a_terminal(world, env!("CARGO_BIN_EXE_dlq"), &[action, &flags].concat()), &[0]);
+    }
+    dlq(&["export", "-o", "letters.jsonl"]);
+    let exported = std::fs::read_to_string(world.path("letters.jsonl")).expect("UTF-8");
+    assert_eq!(exported.lines().filter(|line| line.contains("\"value")).count(), dead, "{exported:.1000}");
+    is_clean("the export", &exported);
+    let planned = dlq(&["plan", "-o", "plan.json"]);
+    assert!(planned.contains("fails_again"), "{planned:.1000}");
+    dlq(&["plan", "--json", "-o", "again.json"]);
+    is_clean("the plan", &std::fs::read_to_string(world.path("plan.json")).expect("UTF-8"));
+    for file in ["letters.jsonl", "plan.json"] {
+        let mode = std::fs::metadata(world.path(file)).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    dlq(&["apply", "plan.json", "--dry-run"]);
+    dlq(&["apply", "plan.json", "--dry-run", "--json"]);
+    // Nothing was sent: all of it is pending.
+    for json in [&[][..], &["--json"]] {
+        let topic = [&["status", "plan.json"], json, &flags[2..]].concat();
+        says(tool(world, env!("CARGO_BIN_EXE_dlq"), &topic), &[3]);
+    }
+    let why = HOSTILE.replace('\0', "");
+    dlq(&["discard", "--limit", "1", "--why", &why, "--yes"]);
+    dlq(&["show", letters[0]["id"].as_str().expect("an id")]);
     dlq(&["list", "--key", &HOSTILE.replace('\0', "")]);
 
     const AUDIT: &str = env!("CARGO_BIN_EXE_audit");
