@@ -66,7 +66,7 @@ struct Letters {
 impl Letters {
     fn check(self, kafka: KafkaRaw, files: Files) -> Result<LetterSettings, ConfigError> {
         let kafka = kafka.over(files.given.kafka).over(files.defaults.kafka);
-        let dlq = DlqRaw { topic: self.dlq_topic, replay_targets: self.replay_targets };
+        let dlq = DlqRaw { topic: self.dlq_topic, replay_targets: self.replay_targets, ..DlqRaw::default() };
         let dlq = dlq.over(files.given.dlq).over(files.defaults.dlq);
         let tracker = files.given.tracker.over(files.defaults.tracker);
         Ok(LetterSettings {

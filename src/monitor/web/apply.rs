@@ -189,7 +189,8 @@ fn applied(desk: &Desk, plan: &Plan, file: &FilePath, order: &Order) -> Result<V
         fallback_group: &desk.settings.group,
     };
     let stop = || desk.jobs.stop.load(Ordering::Relaxed);
-    let mut show = |Progress { done, total }| desk.jobs.note(|job| (job.done, job.total) = (done, total));
+    let mut show =
+        |so_far: &Progress| desk.jobs.note(|job| (job.done, job.total) = (so_far.done, so_far.total));
     let applied = apply(&settings, plan, None, &stop, &mut show);
     let applied = applied.map_err(|error| {
         let why = chain_of(&error);

@@ -205,7 +205,7 @@ async fn list(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
     desk.ask(move |desk| {
         let filter = Choice::read(&body)?.filter(Some(ROWS as u64 + 1))?;
         let mut lines = Vec::new();
-        dlq::list(&desk.settings.kafka, &desk.settings.topic, &filter, true, &mut lines, |_, _| {})?;
+        dlq::list(&desk.settings.kafka, &desk.settings.topic, &filter, true, &mut lines, |_| {})?;
         let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let mut rows: Vec<_> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
         let more = rows.len() > ROWS;

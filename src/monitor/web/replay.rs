@@ -19,7 +19,7 @@ use super::answer::{json, refused};
 use super::apply;
 use super::letters::{Choice, Desk, Trouble};
 use crate::dlq::replay::{
-    Edits, PlanEntry, PlanRequest, ReplayError, Watch, follow_up, make_plan, read_plan, write_plan,
+    Choose, Edits, PlanEntry, PlanRequest, ReplayError, Watch, follow_up, make_plan, read_plan, write_plan,
 };
 use crate::dlq::who;
 use crate::failure::chain_of;
@@ -79,10 +79,12 @@ async fn plan(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
             return Err(Trouble::new(StatusCode::BAD_REQUEST, "choose some: by a cause, a reason, a status or a text"));
         }
         let request = PlanRequest {
-            kafka: &desk.settings.kafka,
-            dlq_topic: &desk.settings.topic,
-            id: choice.id,
-            filter: &filter,
+            choose: Choose {
+                kafka: &desk.settings.kafka,
+                dlq_topic: &desk.settings.topic,
+                id: choice.id,
+                filter: &filter,
+            },
             filters: choice.words(),
             to: None,
             edits: &Edits::default(),
