@@ -56,12 +56,7 @@ impl StatusWriter {
         let failed = |source| ReplayError::Status { topic: self.topic.to_string(), source };
         let mut deliveries = Vec::new();
         for status in statuses {
-            let record = Outgoing {
-                topic: Arc::clone(&self.topic),
-                key: Some(status.id.to_string().into()),
-                value: Some(to_safe_vec(&status)?.into()),
-                ..Outgoing::default()
-            };
+            let record = record_of(&self.topic, &status)?;
             deliveries.push(loop {
                 match self.producer.send(&record) {
                     Ok(delivery) => break delivery,
@@ -77,6 +72,16 @@ impl StatusWriter {
             Ok::<(), ReplayError>(())
         })
     }
+}
+
+/// A status as a record of its topic.
+pub(super) fn record_of(topic: &Arc<str>, status: &Status) -> Result<Outgoing, ReplayError> {
+    Ok(Outgoing {
+        topic: Arc::clone(topic),
+        key: Some(status.id.to_string().into()),
+        value: Some(to_safe_vec(status)?.into()),
+        ..Outgoing::default()
+    })
 }
 
 /// Who does something: user and host.

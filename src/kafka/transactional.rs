@@ -256,15 +256,16 @@ impl TransactionalProducer {
         }
     }
 
-    /// Waits until every record of the transaction is answered; fewer answers than records mean that it failed. What is
-    /// answered is in its topic, but committed it is not.
+    /// Waits until every record that was sent since the last time is answered; fewer answers than records mean that the
+    /// transaction failed. What is answered is in its topic, but committed it is not.
     pub fn settle(&mut self) -> Vec<Report> {
         // The client gives up on each by itself, within the time that a transaction may stay open.
-        self.reports.wait(self.sent, OPEN_AT_MOST + CALL);
+        let sent = std::mem::take(&mut self.sent);
+        self.reports.wait(sent, OPEN_AT_MOST + CALL);
         let reports = self.reports.take();
         // What is reported is put away a moment later; until then the client would wait for a tenth of a second.
         let begun = Instant::now();
-        while reports.len() == self.sent && self.inner.in_flight_count() > 0 && begun.elapsed() < CALL {
+        while reports.len() == sent && self.inner.in_flight_count() > 0 && begun.elapsed() < CALL {
             std::thread::sleep(TIDY_PAUSE);
         }
         reports

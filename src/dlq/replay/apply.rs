@@ -1,5 +1,5 @@
 //! Applies a plan: takes the transactional id, learns what is there already, and sends the rest, each record once. The
-//! order of what is noted is fixed: committed in the target, then the status, then the journal.
+//! order of what is noted is fixed: acknowledged in the target, then the status, both committed at once, then the journal.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -16,12 +16,12 @@ use super::newer::find_newer;
 use super::prepare::{Prepared, Workshop};
 use super::run::{Progress, Run, Went};
 use super::send::Sender;
-use super::settle::settle;
+use super::settle::{Batch, settle, statuses};
 use super::targets::{Found, look, refusal};
 use super::{AuditLines, Canary, LeftOut, Limits, Plan, PlanEntry, Problems, ReplayError};
 use crate::config::{KafkaSettings, TopicCreation};
 use crate::dlq::status_writer::StatusWriter;
-use crate::dlq::{Statuses, status_topic};
+use crate::dlq::{State, Statuses, status_topic};
 use crate::kafka::{Admin, Outgoing, TransactionalProducer};
 use crate::models::to_safe_vec;
 
@@ -137,7 +137,9 @@ pub fn apply(
         ended: Ended::Complete,
     };
     if settings.dry_run {
-        let chosen = chosen(settings, plan, audit, &targets, &mut applied)?;
+        let known = Statuses::read(settings.kafka, &plan.dlq_topic)?;
+        let there = HashSet::new();
+        let chosen = chosen(settings, plan, audit, &targets, &known, &there, &mut applied)?;
         return rehearse(settings, plan, audit, &targets, chosen, applied);
     }
     // From here on whoever applied before can write no more, and what it wrote is all there.
@@ -150,34 +152,31 @@ pub fn apply(
     let mut journal = Journal::open(settings.plan_file, plan.plan_id)?;
     let is_resumed = note_start(settings, plan, &targets, &mut producer, &mut journal, &id)?;
 
-    let mut chosen = chosen(settings, plan, audit, &targets, &mut applied)?;
-    let wanted: HashMap<Uuid, usize> = chosen.iter().map(|at| (plan.entries[*at].replay_id, *at)).collect();
-    let there = match (&journal.start, is_resumed) {
+    // What is there counts as sent, whatever else may have come of its order since.
+    let wanted: HashMap<Uuid, usize> =
+        plan.entries.iter().enumerate().map(|(at, entry)| (entry.replay_id, at)).collect();
+    let arrived = match (&journal.start, is_resumed) {
         (Some(start), true) => arrivals(settings.kafka, &start.applied_from, &wanted)?,
         _ => HashMap::new(),
     };
-    chosen.retain(|at| {
-        let is_there = there.contains_key(at) || journal.sent.contains(&plan.entries[*at].replay_id);
-        applied.found += u64::from(is_there);
-        !is_there
-    });
+    let known = Statuses::read(settings.kafka, &plan.dlq_topic)?;
+    let in_journal = journal.sent.iter().filter_map(|replay_id| wanted.get(replay_id));
+    let there: HashSet<usize> = arrived.keys().chain(in_journal).copied().collect();
+    let chosen = chosen(settings, plan, audit, &targets, &known, &there, &mut applied)?;
+    let lacking: Batch =
+        arrived.into_iter().filter(|(at, _)| lacks_status(&plan.entries[*at], &known)).collect();
+    writer.write(statuses(plan, &settings.by, &lacking))?;
+    journal.noted(lacking.iter().map(|(at, _)| plan.entries[*at].replay_id).collect())?;
+    drop(writer);
 
     std::thread::scope(|scope| {
         let (settled, batches) = sync_channel(SETTLED_BEHIND);
-        let by = &settings.by;
-        let noting = scope.spawn(move || settle(plan, by, &writer, &mut journal, &batches));
-        if !there.is_empty() && settled.send(there.into_iter().collect()).is_err() {
-            return Err(noting
-                .join()
-                .unwrap_or(Err(ReplayError::Thread))
-                .err()
-                .unwrap_or(ReplayError::Thread));
-        }
+        let noting = scope.spawn(move || settle(plan, &mut journal, &batches));
         let total = chosen.len() as u64;
         let (give, prepared) = sync_channel(PREPARED_AHEAD);
         let (targets, chosen) = (&targets, &chosen);
         scope.spawn(move || Workshop::new(settings, plan, targets, audit).run(chosen, &give));
-        let sender = Sender::new(plan, id, producer, settled);
+        let sender = Sender::new(plan, &settings.by, id, producer, settled);
         let before = Progress {
             total,
             found: applied.found,
@@ -211,24 +210,34 @@ pub fn apply(
     })
 }
 
-/// The entries that are to be sent and can go to their target.
+/// Whether a replay that arrived has no status of its own: an earlier program wrote that after the transaction.
+fn lacks_status(entry: &PlanEntry, known: &Statuses) -> bool {
+    known.get(entry.id).is_none_or(|status| {
+        let is_of_it = status.replayed_to.as_ref().is_some_and(|to| to.replay_id == entry.replay_id);
+        !is_of_it && status.status != State::Discarded
+    })
+}
+
+/// The entries that are to be sent and can go to their target; those that are `there` are not.
 fn chosen(
     settings: &ApplySettings<'_>,
     plan: &Plan,
     audit: Option<&dyn AuditLines>,
     targets: &BTreeMap<String, Found>,
+    statuses: &Statuses,
+    there: &HashSet<usize>,
     applied: &mut Applied,
 ) -> Result<Vec<usize>, ReplayError> {
     let mut limits = settings.limits;
     limits.include_superseded |= plan.include_superseded;
-    let statuses = Statuses::read(settings.kafka, &plan.dlq_topic)?;
-    let newer = if limits.include_superseded {
-        HashSet::new()
-    } else {
-        find_newer(settings.kafka, plan, &statuses, audit)?
-    };
+    let newer =
+        if limits.include_superseded { HashSet::new() } else { find_newer(settings.kafka, plan, audit)? };
     let mut chosen = Vec::new();
     for (at, entry) in plan.entries.iter().enumerate() {
+        if there.contains(&at) {
+            applied.found += 1;
+            continue;
+        }
         match choose(entry, statuses.get(entry.id), newer.contains(&at), &limits) {
             Choice::Sent => applied.found += 1,
             Choice::Leave(why) => *applied.left_out.entry(why).or_default() += 1,

@@ -109,7 +109,8 @@ pub fn make_plan(request: &PlanRequest<'_>, audit: Option<&dyn AuditLines>) -> R
         let letter = Letter::read(&record);
         let status = statuses.get(letter.id);
         let state = statuses.state(letter.id);
-        if let Some(origin) = letter.origin.as_ref().filter(|_| state != State::Replayed) {
+        // Whatever became of the letter: a replay of it is another record, and counts by itself.
+        if let Some(origin) = letter.origin.as_ref() {
             dead.insert((Arc::clone(&origin.topic), origin.partition, origin.offset));
         }
         let was_named = choose.id.is_some();

@@ -202,10 +202,12 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// Whether everything that was to be sent was processed.
+    /// Whether everything that was to be sent was processed, and there was anything.
     pub fn all_succeeded(&self) -> bool {
         let good = [ReplayState::Processed, ReplayState::LeftOut];
+        let has = |state| self.entries.iter().any(|outcome| outcome.state == state);
         self.entries.iter().all(|outcome| good.contains(&outcome.state))
+            && (has(ReplayState::Processed) || !has(ReplayState::LeftOut))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::canary::Steps;
@@ -12,6 +12,8 @@ use super::{ApplySettings, AuditLines, Ended, LeftOut, Plan, ReplayError};
 
 /// The longest sleep while a record is not due: a stop is noticed so soon.
 const NAP: Duration = Duration::from_millis(50);
+/// How long an open transaction waits for more that is to be sent.
+const LATE: Duration = Duration::from_secs(1);
 /// Being this late is caught up with; what was missed in a longer stall is not sent in a burst.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
@@ -97,8 +99,18 @@ impl<'a, 'b> Run<'a, 'b> {
         self.sender.watched = steps.is_some();
         let mut ended = Ended::Complete;
         self.tell();
-        'all: while let Ok(batch) = prepared.recv() {
-            for prepared in batch? {
+        'all: loop {
+            let batch = match prepared.recv_timeout(LATE) {
+                Ok(batch) => batch?,
+                Err(RecvTimeoutError::Disconnected) => break,
+                // Whoever reads the target would wait as well, and in the end the broker would give it up.
+                Err(RecvTimeoutError::Timeout) => {
+                    self.sender.finish()?;
+                    self.tell();
+                    continue;
+                }
+            };
+            for prepared in batch {
                 let item = match prepared {
                     Prepared::Item(item) => item,
                     Prepared::Problem(at, kind, why) => {

@@ -1,5 +1,6 @@
-//! Sends replays in transactions: each record is committed once, or told as a problem. A transaction that fails is given
-//! up whole and its records go again, in smaller ones where a single record may be the reason.
+//! Sends replays in transactions: each record is committed once, together with its status, or told as a problem. So
+//! whoever sees no status may send. A transaction that fails is given up whole and its records go again, in smaller ones
+//! where a single record may be the reason.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -7,8 +8,10 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use super::arrivals::Arrival;
-use super::settle::Batch;
+use super::settle::{Batch, statuses};
 use super::{Plan, ProblemKind, Problems, ReplayError};
+use crate::dlq::status_topic;
+use crate::dlq::status_writer::record_of;
 use crate::failure::chain_of;
 use crate::kafka::{Fault, Outgoing, Report, SendError, TransactionError, TransactionalProducer};
 
@@ -55,6 +58,9 @@ enum Ended {
 /// Sends replays.
 pub(super) struct Sender<'a> {
     plan: &'a Plan,
+    /// Who does it.
+    by: &'a str,
+    status_topic: Arc<str>,
     id: String,
     producer: TransactionalProducer,
     /// Who notes what is committed.
@@ -82,12 +88,15 @@ pub(super) struct Sender<'a> {
 impl<'a> Sender<'a> {
     pub(super) fn new(
         plan: &'a Plan,
+        by: &'a str,
         id: String,
         producer: TransactionalProducer,
         settled: SyncSender<Batch>,
     ) -> Self {
         Self {
             plan,
+            by,
+            status_topic: status_topic(&plan.dlq_topic).into(),
             id,
             producer,
             settled,
@@ -161,27 +170,54 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Commits the open transaction when every record of it is answered well; otherwise gives it up.
+    /// Commits the open transaction when every record of it is answered well, and every status too; otherwise gives it up.
     fn end(&mut self, items: &[Item]) -> Result<Ended, ReplayError> {
         let reports = self.producer.settle();
         if reports.len() == items.len() && reports.iter().all(|report| report.result.is_ok()) {
-            match self.producer.commit() {
-                Ok(()) => {
-                    let arrival = |report: Report| {
-                        let item = items.get(report.tag)?;
-                        let topic = item.record.topic.to_string();
-                        Some((item.at, Arrival { topic, at: report.result.ok()? }))
-                    };
-                    return Ok(Ended::Committed(reports.into_iter().filter_map(arrival).collect()));
+            let arrival = |report: &Report| {
+                let item = items.get(report.tag)?;
+                let at = *report.result.as_ref().ok()?;
+                Some((item.at, Arrival { topic: item.record.topic.to_string(), at }))
+            };
+            let batch: Batch = reports.iter().filter_map(arrival).collect();
+            if self.note(&batch)? {
+                match self.producer.commit() {
+                    Ok(()) => return Ok(Ended::Committed(batch)),
+                    Err(TransactionError::Abort(error)) => {
+                        tracing::debug!(%error, "the transaction cannot be committed");
+                    }
+                    Err(error) => return Err(self.failed(error)),
                 }
-                Err(TransactionError::Abort(error)) => {
-                    tracing::debug!(%error, "the transaction cannot be committed");
-                }
-                Err(error) => return Err(self.failed(error)),
             }
         }
         self.producer.abort().map_err(|e| self.failed(e))?;
         Ok(Ended::Aborted(reports))
+    }
+
+    /// Puts the statuses of what arrived into the open transaction; false when it has to be given up.
+    fn note(&mut self, batch: &Batch) -> Result<bool, ReplayError> {
+        let refused = |topic: &Arc<str>, source| ReplayError::Status { topic: topic.to_string(), source };
+        for (tag, status) in statuses(self.plan, self.by, batch).enumerate() {
+            let record = record_of(&self.status_topic, &status)?;
+            if offer(&mut self.producer, tag, &record).is_err() {
+                return Ok(false);
+            }
+        }
+        let mut arrived = 0;
+        for report in self.producer.settle() {
+            match (report.fault(), report.result) {
+                (None, Ok(_)) => arrived += 1,
+                (Some(Fault::Topic | Fault::Record), Err(source)) => {
+                    // Nothing can be sent without: what is open is given up.
+                    if let Err(error) = self.producer.abort() {
+                        tracing::debug!(%error, "the transaction cannot be given up");
+                    }
+                    return Err(refused(&self.status_topic, source));
+                }
+                _ => {}
+            }
+        }
+        Ok(arrived == batch.len())
     }
 
     fn committed(&mut self, batch: Batch) -> Result<(), ReplayError> {

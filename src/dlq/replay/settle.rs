@@ -1,5 +1,5 @@
-//! What follows a committed transaction, in this order: a status for each of its replays, then the line in the journal.
-//! Done on a thread of its own, while the next transaction is on its way.
+//! What is noted of replays that arrived: a status for each, in the transaction that sent it, and then a line in the
+//! journal, on a thread of its own, while the next transaction is on its way.
 
 use std::sync::mpsc::Receiver;
 
@@ -8,29 +8,31 @@ use jiff::Timestamp;
 use super::arrivals::Arrival;
 use super::journal::Journal;
 use super::{Plan, PlanEntry, ReplayError};
-use crate::dlq::status_writer::StatusWriter;
 use crate::dlq::{Edited, ReplayedTo, State, Status};
 
 /// Replays that arrived, by their entry's number in the plan.
 pub(super) type Batch = Vec<(usize, Arrival)>;
 
-/// Notes batches until there are no more. A batch counts as noted when both are written.
+/// Notes batches in the journal until there are no more.
 pub(super) fn settle(
     plan: &Plan,
-    by: &str,
-    writer: &StatusWriter,
     journal: &mut Journal,
     batches: &Receiver<Batch>,
 ) -> Result<(), ReplayError> {
     while let Ok(batch) = batches.recv() {
-        let timestamp = Timestamp::now();
-        let replays = batch.iter().map(|(at, _)| plan.entries[*at].replay_id).collect();
-        writer.write(
-            batch.into_iter().map(|(at, arrival)| status(plan, &plan.entries[at], arrival, timestamp, by)),
-        )?;
-        journal.noted(replays)?;
+        journal.noted(batch.iter().map(|(at, _)| plan.entries[*at].replay_id).collect())?;
     }
     Ok(())
+}
+
+/// The statuses of what arrived.
+pub(super) fn statuses<'a>(
+    plan: &'a Plan,
+    by: &'a str,
+    batch: &'a Batch,
+) -> impl Iterator<Item = Status> + 'a {
+    let timestamp = Timestamp::now();
+    batch.iter().map(move |(at, arrival)| status(plan, &plan.entries[*at], arrival.clone(), timestamp, by))
 }
 
 fn status(plan: &Plan, entry: &PlanEntry, arrival: Arrival, timestamp: Timestamp, by: &str) -> Status {

@@ -77,6 +77,32 @@ fn an_apply_that_is_killed_again_and_again_sends_each_record_once() {
 }
 
 #[test]
+fn plans_of_the_same_dead_letters_send_each_once_however_the_one_before_ended() {
+    let Some(world) = World::real("overlapping-plans", 1) else { return };
+    // More than the rounds below send at this rate.
+    let count = 4_000;
+    world.send_orders(count);
+    world.bury(0, Category::Validation);
+    for round in 0..4 {
+        let plan = format!("plan-{round}.json");
+        world.dlq(&["plan", "-o", &plan]).ended(0);
+        let mut apply = world.start_dlq("apply", &["apply", &plan, "--yes", "--rate", "500"]);
+        std::thread::sleep(Duration::from_millis(500 + any(1_500)));
+        assert!(apply.is_running(), "nothing was killed: {}", apply.stderr());
+        apply.signal("KILL");
+        apply.ended_within(DLQ_PATIENCE);
+    }
+    world.dlq(&["plan", "-o", "last.json"]).ended(0);
+    world.dlq(&["apply", "last.json", "--yes"]).ended(0);
+    let mut times: HashMap<_, usize> = HashMap::new();
+    for raw in world.replays(&world.topic) {
+        *times.entry(raw.key).or_default() += 1;
+    }
+    assert_eq!(times.len(), count, "replays are missing");
+    assert!(times.values().all(|times| *times == 1), "replays are there twice");
+}
+
+#[test]
 fn what_cannot_be_sent_is_told_and_the_rest_goes_on() {
     let Some(world) = World::real("apply-trouble", 2) else { return };
     world.send_orders(12);
