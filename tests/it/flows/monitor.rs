@@ -7,6 +7,7 @@ use pubsub_kafka::models::{AuditEntry, Outcome};
 use serde_json::Value;
 
 use crate::monitor::figures;
+use crate::monitor::web::{Served, lasting};
 use crate::support::{Answer, Audit, Target, World, http, wait_until};
 
 /// The figures of a world's tracker.
@@ -43,6 +44,8 @@ fn its_figures_are_those_of_the_files() {
     positions_agree(&figures, &audit);
     the_trackers_own_counts_agree(&world, &figures);
 
+    the_page_agrees(&world, &figures);
+
     // A part of it, by time: what is counted is what the window says.
     let times: Vec<i64> = audit.entries.iter().map(|entry| entry.timestamp.as_millisecond()).collect();
     let at = audit.entries[times.len() / 2].timestamp.to_string();
@@ -50,6 +53,18 @@ fn its_figures_are_those_of_the_files() {
     let (from, at) = (milliseconds(&part["window"]["from"]), milliseconds(&part["at"]));
     let expected = times.iter().filter(|time| (from..=at).contains(*time)).count();
     assert_eq!(part["outcomes"]["total"], expected, "up to {at}");
+}
+
+/// What a browser is sent.
+fn the_page_agrees(world: &World, figures: &Value) {
+    let page = Served::local(&world.path(""), &["--window", "1h"]);
+    // The rate is that of the window up to now.
+    let without_rate = |figures: &Value| {
+        let mut figures = lasting(figures.clone());
+        figures["outcomes"]["per_second"] = Value::Null;
+        figures
+    };
+    assert_eq!(without_rate(&page.get("/api/figures").json()), without_rate(figures));
 }
 
 fn counts_agree(figures: &Value, audit: &Audit) {
