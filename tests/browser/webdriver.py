@@ -107,4 +107,4 @@ class Browser:
             if value:
                 return value
             time.sleep(0.05)
-        raise AssertionError(f"waited {seconds} s in vain: {what}; the page says: {self.text('main')[:1500]!r}")
+        raise AssertionError(f"waited {seconds} s in vain: {what}; the page says: {self.text('main > section:not([hidden])')[:3000]!r}")

@@ -107,9 +107,14 @@ function groups(stats) {
   redraw($("groups"), stats.by_error, all => (all.length ? all.map(group) : el("li", { class: "quiet" }, "No dead letter matches.")));
 }
 
+let lists = 0;
 async function list() {
   const chosen = withCause(choice());
+  lists += 1;
+  const turn = lists;
   const found = await ask("/api/letters/list", chosen);
+  // Somebody has chosen something else meanwhile.
+  if (turn !== lists) return;
   const row = one => el("li", {}, el("a", { href: `#letters/${one.id}` },
     el("span", { class: "id mono" }, one.id.slice(0, 8)), short(one.key ?? "no key", 60),
     el("div", {}, short(one.error, 200)),
@@ -177,9 +182,9 @@ function headers(title, all) {
 function one(letter) {
   const verdict = letter.validation;
   const says = {
-    passes: ["good", "✓ The validator takes it now"],
-    fails: ["critical", `✖ The validator refuses it now: ${verdict.reason}: ${short(verdict.error ?? "", 600)}`],
-    unknown: ["warning", "▲ The validator cannot tell: the payload is not in the dead letter"],
+    passes: ["good", "✓ The validator takes it now", null],
+    fails: ["critical", "✖ The validator refuses it now", `${verdict.reason}: ${short(verdict.error ?? "", 600)}`],
+    unknown: ["warning", "▲ The validator cannot tell", "the payload is not in the dead letter"],
   }[verdict.verdict];
   const origin = letter.original_topic === null ? null : `${letter.original_topic}/${letter.original_partition}@${letter.original_offset}${letter.original_timestamp ? `, of ${moment(letter.original_timestamp)}` : ""}`;
   const happened = [
@@ -192,10 +197,9 @@ function one(letter) {
   return [
     el("h2", { id: "letter-title" }, "Dead letter"),
     el("p", { class: "mono" }, letter.id),
-    el("p", { class: "actions" }, pill(stateLevel[letter.status], letter.status), pill(says[0], says[1].length < 60 ? says[1] : "✖ The validator refuses it now")),
-    says[1].length < 60 ? null : el("p", {}, says[1].slice(2)),
+    el("p", { class: "actions" }, pill(stateLevel[letter.status], letter.status), pill(says[0], says[1])),
     facts([
-      ["Reason", letter.reason], ["Error", short(letter.error, 1000)], ["Exception", letter.exception],
+      ["Validator", says[2]], ["Reason", letter.reason], ["Error", short(letter.error, 1000)], ["Exception", letter.exception],
       ["To do", next(letter.reason, letter.error).slice(6)], ["Key", letter.key ?? letter.key_base64 ?? (letter.key_omitted ? "not in the dead letter" : "null")],
       ["Origin", origin], ["Lies at", `${letter.dlq_topic}/${letter.dlq_partition}@${letter.dlq_offset}, written by ${letter.dialect}`],
       ["Failed at", `${moment(letter.timestamp)}${letter.retry_count ? `, after ${letter.retry_count} retries` : ""}`],
@@ -340,7 +344,7 @@ async function became(plan) {
   const status = await ask(`/api/plans/${plan.plan_id}/status`);
   const level = { processed: "good", failed_again: "critical", pending: "warning", left_out: "warning" };
   const known = Object.entries(status.counts).filter(([, count]) => count > 0);
-  const bad = status.replays.filter(one => one.state !== "processed" && one.why).slice(0, 20);
+  const bad = status.replays.filter(one => one.state === "failed_again").slice(0, 20);
   if ($("became")) {
     redraw($("became"), [known, bad], () => [
       el("p", { class: "actions" }, known.map(([name, count]) => pill(level[name], `${name.replace("_", " ")} ${grouped(count)}`))),
