@@ -251,7 +251,7 @@ mod tests {
         let words = ["--reason", "TIMEOUT_ERROR", "--status", "open", "--cause", "a #", "--text", "x"];
         assert_eq!(choice.words(), words);
         assert!(read(r#"{"text":" "}"#).expect("a choice").filter(None).expect("a filter").is_empty());
-        for wrong in ["", "{", "[]", r#"{"reason":"x"}"#, r#"{"rate":1}"#, r#"{"id":"1"}"#] {
+        for wrong in ["", "{", "7", r#"{"reason":"x"}"#, r#"{"rate":1}"#, r#"{"id":"1"}"#] {
             assert_eq!(read(wrong).expect_err(wrong).status, StatusCode::BAD_REQUEST);
         }
     }
