@@ -7,7 +7,8 @@ one with it and scraped each second, in turn first and second, so that a machine
 
 Kafka is that of KAFKA_BOOTSTRAP_SERVERS (localhost:9092). Each run has a group and an audit log of its own; the log's first
 and last line say how long the work took, and the system says how much user time the process took. Prints each pair, then
-the medians; --limit PERCENT makes it end with 1 where the median loss of the rate is higher.
+the medians, and then what one page costs, measured on a tracker that has nothing else to do (Linux): the figure to trust
+where the machine is not calm. --limit PERCENT makes it end with 1 where the median loss of the rate is higher.
 
 Exit codes: 0 measured, 1 a run failed or the limit is passed, 2 usage.
 """
@@ -27,6 +28,9 @@ import time
 import urllib.request
 
 
+PAGES = 2000  # that are asked for to measure one
+
+
 def say(text):
     print(text, flush=True)
 
@@ -42,20 +46,31 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def fetch(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+        return page.read()
+
+
+def used_seconds(pid):
+    """User and system time of a process so far."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Scraper(threading.Thread):
     """Asks for the page each second, as Prometheus would, until it is told to stop."""
 
     def __init__(self, port):
         super().__init__(daemon=True)
-        self.url = f"http://127.0.0.1:{port}/metrics"
+        self.port = port
         self.ended = threading.Event()
         self.pages = 0
 
     def run(self):
         while not self.ended.wait(1.0):
             try:
-                with urllib.request.urlopen(self.url, timeout=5) as page:
-                    self.pages += b"tracker_records_total" in page.read()
+                self.pages += b"tracker_records_total" in fetch(self.port)
             except OSError:
                 pass  # not there yet, or gone already
 
@@ -90,6 +105,41 @@ class Runs:
         ended = subprocess.run([self.program("producer"), "-b", self.servers, "--topic", self.topic, *flags], check=False)
         if ended.returncode != 0:
             fail(f"the producer ended with {ended.returncode}")
+
+    def page(self):
+        """Microseconds of user and system time for one page, its connection included; and its size."""
+        folder = os.path.join(self.folder, "page")
+        os.mkdir(folder)
+        port = free_port()
+        flags = ["-b", self.servers, "--topic", self.topic, "--dlq-topic", f"{self.topic}-dlq",
+                 "--group", f"{self.topic}-page", "--events-file", os.path.join(folder, "tracker.events"),
+                 "--log-file", os.path.join(folder, "tracker.log"), "--metrics-addr", f"127.0.0.1:{port}"]
+        tracker = subprocess.Popen([self.program("tracker"), *flags], stderr=subprocess.DEVNULL)
+        try:
+            self.wait_until_idle(port)
+            begun, idle = time.monotonic(), used_seconds(tracker.pid)
+            time.sleep(5)
+            idle = (used_seconds(tracker.pid) - idle) / (time.monotonic() - begun)
+            begun, used = time.monotonic(), used_seconds(tracker.pid)
+            for _ in range(PAGES):
+                size = len(fetch(port))
+            used = used_seconds(tracker.pid) - used - idle * (time.monotonic() - begun)
+        finally:
+            tracker.terminate()
+            tracker.wait()
+        return used / PAGES * 1e6, size
+
+    def wait_until_idle(self, port):
+        deadline = time.monotonic() + 120
+        done = f'tracker_records_total{{outcome="processed"}} {self.options.count}\n'.encode()
+        while time.monotonic() < deadline:
+            try:
+                if done in fetch(port):
+                    return
+            except OSError:
+                pass  # not there yet
+            time.sleep(0.5)
+        fail("the tracker has not come to the end of the topic")
 
     def track(self, with_metrics):
         """One run: records a second, and microseconds of user time for each."""
@@ -152,6 +202,9 @@ def main():
         ratio = statistics.median(with_it / without for without, with_it in times)
         say(f"median of {options.pairs} pairs: the rate loses {loss:.1f} % (pairs from {(1 - max(rates)) * 100:.1f} to "
             f"{(1 - min(rates)) * 100:.1f} %), user time {off:.2f} -> {on:.2f} us a record (pairs: x {ratio:.3f})")
+        microseconds, size = runs.page()
+        say(f"one page of {size} bytes takes {microseconds:.0f} us of user and system time: {microseconds / 1e4:.3f} % of a "
+            "processor at one a second")
         if options.limit is not None and loss > options.limit:
             fail(f"that is more than {options.limit} %")
 
