@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 
 /// Says so if this process is to die, or its disk to fail: nobody wants that outside of a test.
+#[cfg(feature = "tracker")]
 pub(crate) fn announce() {
     #[cfg(feature = "failpoints")]
     if let Some(failpoint) = std::env::var_os("PUBSUB_KAFKA_FAILPOINT") {

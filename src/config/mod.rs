@@ -34,7 +34,7 @@ mod web;
 
 #[cfg(feature = "cli")]
 pub use audit_key::AuditKey;
-#[cfg(feature = "producer")]
+#[cfg(any(feature = "producer", feature = "dlq"))]
 pub(crate) use check::need;
 #[cfg(feature = "cli")]
 pub use check::{SecretEnv, TopicCreation};
