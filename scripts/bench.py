@@ -69,15 +69,21 @@ def moment(line):
     return datetime.datetime.fromisoformat(json.loads(line)["timestamp"])
 
 
-def worked_seconds(folder):
-    """From the first outcome to the last line, as the audit log itself says."""
+def span(folder):
+    """The times of the first outcome and of the last line, as the audit log itself says."""
     files = segments(folder)
     with open(files[0], "rb") as file:
-        first = next(line for line in file if b'"message.received"' in line[:120])
+        first = next((line for line in file if b'"message.received"' in line[:120]), None)
     with open(files[-1], "rb") as file:
         file.seek(max(0, files[-1].stat().st_size - (1 << 20)))
         last = file.read().splitlines()[-1]
-    return (moment(last) - moment(first)).total_seconds()
+    return (moment(first or last), moment(last))
+
+
+def worked_seconds(*folders):
+    """From the first outcome to the last line, of all these trackers together."""
+    spans = [span(folder) for folder in folders]
+    return (max(last for _, last in spans) - min(first for first, _ in spans)).total_seconds()
 
 
 def fresh(folder):
@@ -184,12 +190,13 @@ def latency(args, rate, place, name):
 
 
 def delays(args, full):
-    """Latency at 1,000/s and at half of the full rate."""
-    half = int(bench_report.middle(args.records / one["tracker"]["seconds"] for one in full["rounds"]) / 2)
+    """Latency at 1,000/s, and at an eighth and half of the full rate."""
+    rate = int(bench_report.middle(args.records / one["tracker"]["seconds"] for one in full["rounds"]))
     return [
         latency(args, 1000, args.memory, "memory"),
         latency(args, 1000, args.disk, "disk"),
-        latency(args, half, args.memory, "memory-half"),
+        latency(args, rate // 8, args.memory, "memory-eighth"),
+        latency(args, rate // 2, args.memory, "memory-half"),
     ]
 
 
@@ -220,7 +227,7 @@ def growth(args):
                 sys.exit(f"bench: a tracker ended with {process.returncode}")
             usage.append(used)
         wall = time.monotonic() - begun
-        seconds = max(worked_seconds(folder) for folder in folders) if trackers == 1 else wall
+        seconds = worked_seconds(*folders)
         count = sum(outcomes(folder) for folder in folders)
         if count < records:
             sys.exit(f"bench: {count} outcomes for {records} orders")
@@ -258,6 +265,10 @@ def machine():
     }
 
 
+def save(result, path):
+    path.write_text(json.dumps(result, indent=1))
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000, help="orders of the full topic")
@@ -275,9 +286,9 @@ def main():
         result["growth"] = growth(args)
     else:
         result["full"] = full_rate(args)
+        save(result, args.out / "results.json")
         result["latency"] = delays(args, result["full"])
-    name = "growth" if args.growth else "results"
-    (args.out / f"{name}.json").write_text(json.dumps(result, indent=1))
+    save(result, args.out / ("growth.json" if args.growth else "results.json"))
     text = bench_report.write(result, args.out)
     print(text)
     say(f"written to {args.out}")

@@ -5,8 +5,8 @@ import statistics
 
 # What is measured side by side, and what it is called.
 PROGRAMS = {
-    "consume": "bare librdkafka, polls and counts",
-    "loop": "plain loop, one thread, audit log in memory",
+    "consume": "bare librdkafka: polls, counts",
+    "loop": "plain loop, one thread, in memory",
     "tracker": "tracker, audit log in memory",
     "tracker_disk": "tracker, audit log on disk",
 }
@@ -79,9 +79,9 @@ def disk_lines(result):
 
 
 def latency_table(result):
-    names = {"memory": "in memory", "disk": "on disk", "memory-half": "in memory"}
+    names = {"memory": "in memory", "disk": "on disk"}
     rows = [
-        [f"{one['rate']:,}/s", names[one["name"]]] + [f"{one[key]:.1f}" for key in ("p50_ms", "p99_ms", "p999_ms", "max_ms")]
+        [f"{one['rate']:,}/s", names[one["name"].split("-")[0]]] + [f"{one[key]:.1f}" for key in ("p50_ms", "p99_ms", "p999_ms", "max_ms")]
         for one in result["latency"]
     ]
     return table(["rate", "audit log", "p50 ms", "p99 ms", "p99.9 ms", "most ms"], rows)

@@ -3,8 +3,9 @@
 //! looking at the clock.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -141,7 +142,14 @@ fn follow(events: &Path, kafka: &Kafka, count: u64) -> HashMap<Place, Instant> {
     let marker = format!("\"kafka_topic\":\"{}\",\"kafka_partition\":", kafka.topic);
     while (seen.len() as u64) < count {
         let before = text.len();
+        // What the segment gets before it is sealed is there when the next one is.
+        let live = id(&std::fs::metadata(events));
+        let is_sealed = live.is_some() && live != id(&file.metadata());
         file.read_to_end(&mut text).expect("read");
+        if text.len() == before && is_sealed {
+            file = File::open(events).expect("the next segment");
+            continue;
+        }
         if text.len() == before {
             assert!(idle_since.elapsed() < PATIENCE, "{} of {count} records have a line", seen.len());
             std::thread::sleep(GLANCE);
@@ -160,6 +168,11 @@ fn follow(events: &Path, kafka: &Kafka, count: u64) -> HashMap<Place, Instant> {
         text.drain(..whole);
     }
     seen
+}
+
+/// Which file it is; none while there is no such file.
+fn id(metadata: &std::io::Result<Metadata>) -> Option<u64> {
+    metadata.as_ref().ok().map(Metadata::ino)
 }
 
 /// Whose outcome a line is; the marker stands near its beginning.
