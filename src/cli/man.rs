@@ -86,7 +86,8 @@ fn ours(command: &Command, parent: Option<&str>) -> Roff {
     item(
         &mut page,
         "130, 143",
-        "stopped by a second SIGINT or SIGTERM; the first one ends the work in order",
+        "stopped by a second SIGINT or SIGTERM; the first one ends the work in order, or at once where there is only \
+         reading to end",
     );
     page.control("SH", ["ENVIRONMENT"]);
     for arg in command.get_arguments() {

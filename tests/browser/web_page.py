@@ -251,6 +251,8 @@ def looks(browser, url, folder):
                 browser.wait(f"{name} at {width}", "document.querySelector(arguments[0])?.checkVisibility()", drawn)
                 wide = browser.run("document.documentElement.scrollWidth")
                 assert wide <= width, f"{name} is {wide} px wide on {width} px"
+                # Half a transition has colours of its own.
+                browser.wait("everything at rest", "!document.getAnimations().length")
                 poor = browser.run(CONTRAST)
                 assert not poor, f"{name}, {scheme}: too little contrast: {poor[:5]}"
                 if name != "letters":
