@@ -147,7 +147,6 @@ impl RunError {
         match self {
             Self::Arguments(error) if error.use_stderr() => Exit::Usage,
             Self::Arguments(_) => Exit::Done,
-            Self::Config(ConfigError::NotBuilt(_)) => Exit::Failure,
             Self::Config(_) => Exit::Usage,
             #[cfg(feature = "kafka")]
             Self::Kafka(error) => kafka_exit(error),
@@ -375,7 +374,6 @@ mod tests {
         let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
         for (error, exit) in [
             (RunError::from(ConfigError::value("--topic", "x")), Exit::Usage),
-            (ConfigError::NotBuilt("notify").into(), Exit::Failure),
             (RunError::Unconfirmed { what: "it".to_owned() }, Exit::Unconfirmed),
             (RunError::io("print")(std::io::Error::other("x")), Exit::Failure),
             (RunError::io("print")(pipe), Exit::Done),

@@ -64,9 +64,6 @@ pub enum ConfigError {
         /// The feature.
         feature: &'static str,
     },
-    /// A setting of a later version, given explicitly.
-    #[error("--{0} is not built yet; leave it out")]
-    NotBuilt(&'static str),
 }
 
 impl ConfigError {
