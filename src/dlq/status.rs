@@ -84,6 +84,13 @@ pub struct Status {
     pub edited: Option<Edited>,
 }
 
+impl Status {
+    /// Whether it was written for this replay.
+    pub(super) fn tells_of(&self, replay_id: Uuid) -> bool {
+        self.replayed_to.as_ref().is_some_and(|to| to.replay_id == replay_id)
+    }
+}
+
 /// Every status of a dead letter topic.
 #[derive(Debug, Default)]
 pub struct Statuses(HashMap<Uuid, Status>);

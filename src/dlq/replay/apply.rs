@@ -16,7 +16,7 @@ use super::newer::find_newer;
 use super::prepare::{Prepared, Workshop};
 use super::run::{Progress, Run, Went};
 use super::send::Sender;
-use super::settle::{Batch, settle, statuses};
+use super::settle::{Batch, replay_ids, settle, statuses};
 use super::targets::{Found, look, refusal};
 use super::{AuditLines, Canary, LeftOut, Limits, Plan, PlanEntry, Problems, ReplayError};
 use crate::config::{KafkaSettings, TopicCreation};
@@ -166,7 +166,7 @@ pub fn apply(
     let lacking: Batch =
         arrived.into_iter().filter(|(at, _)| lacks_status(&plan.entries[*at], &known)).collect();
     writer.write(statuses(plan, &settings.by, &lacking))?;
-    journal.noted(lacking.iter().map(|(at, _)| plan.entries[*at].replay_id).collect())?;
+    journal.noted(replay_ids(plan, &lacking))?;
     drop(writer);
 
     std::thread::scope(|scope| {
@@ -212,10 +212,9 @@ pub fn apply(
 
 /// Whether a replay that arrived has no status of its own: an earlier program wrote that after the transaction.
 fn lacks_status(entry: &PlanEntry, known: &Statuses) -> bool {
-    known.get(entry.id).is_none_or(|status| {
-        let is_of_it = status.replayed_to.as_ref().is_some_and(|to| to.replay_id == entry.replay_id);
-        !is_of_it && status.status != State::Discarded
-    })
+    known
+        .get(entry.id)
+        .is_none_or(|status| !status.tells_of(entry.replay_id) && status.status != State::Discarded)
 }
 
 /// The entries that are to be sent and can go to their target; those that are `there` are not.

@@ -84,7 +84,7 @@ pub(super) enum Choice {
 /// Decides about an entry; `has_newer` says that a newer state of its order was processed.
 pub(super) fn choose(entry: &PlanEntry, status: Option<&Status>, has_newer: bool, limits: &Limits) -> Choice {
     if let Some(status) = status {
-        let by_us = status.replayed_to.as_ref().is_some_and(|to| to.replay_id == entry.replay_id);
+        let by_us = status.tells_of(entry.replay_id);
         match status.status {
             State::Replayed if by_us => return Choice::Sent,
             State::Replayed if !limits.include_replayed => return Choice::Leave(LeftOut::AlreadyReplayed),

@@ -196,7 +196,6 @@ impl<'a> Sender<'a> {
 
     /// Puts the statuses of what arrived into the open transaction; false when it has to be given up.
     fn note(&mut self, batch: &Batch) -> Result<bool, ReplayError> {
-        let refused = |topic: &Arc<str>, source| ReplayError::Status { topic: topic.to_string(), source };
         for (tag, status) in statuses(self.plan, self.by, batch).enumerate() {
             let record = record_of(&self.status_topic, &status)?;
             if offer(&mut self.producer, tag, &record).is_err() {
@@ -212,7 +211,7 @@ impl<'a> Sender<'a> {
                     if let Err(error) = self.producer.abort() {
                         tracing::debug!(%error, "the transaction cannot be given up");
                     }
-                    return Err(refused(&self.status_topic, source));
+                    return Err(ReplayError::Status { topic: self.status_topic.to_string(), source });
                 }
                 _ => {}
             }

@@ -4,6 +4,7 @@
 use std::sync::mpsc::Receiver;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::arrivals::Arrival;
 use super::journal::Journal;
@@ -20,9 +21,14 @@ pub(super) fn settle(
     batches: &Receiver<Batch>,
 ) -> Result<(), ReplayError> {
     while let Ok(batch) = batches.recv() {
-        journal.noted(batch.iter().map(|(at, _)| plan.entries[*at].replay_id).collect())?;
+        journal.noted(replay_ids(plan, &batch))?;
     }
     Ok(())
+}
+
+/// The replays that arrived, as the journal names them.
+pub(super) fn replay_ids(plan: &Plan, batch: &Batch) -> Vec<Uuid> {
+    batch.iter().map(|(at, _)| plan.entries[*at].replay_id).collect()
 }
 
 /// The statuses of what arrived.
