@@ -9,6 +9,8 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
+use super::wide;
+
 /// What a byte of UTF-8 text means to an escaping writer.
 mod class {
     /// Written as it is.
@@ -168,6 +170,12 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
 /// [`escape_into`] for bytes that are known to be UTF-8, so that nobody has to look at them once more. What becomes of
 /// others is no text either.
 pub(crate) fn escape_utf8_into(out: &mut Vec<u8>, bytes: &[u8]) {
+    escape_with(wide::escape, out, bytes);
+}
+
+/// `wide` may take the beginning of what is left: how much it has read and written, which may be nothing.
+#[inline]
+fn escape_with(wide: impl Fn(&mut [u8], &[u8]) -> (usize, usize), out: &mut Vec<u8>, bytes: &[u8]) {
     let mut pos = out.len() + 1;
     // A payload grows by about a fifth; more room is made when it is needed.
     out.resize(pos + bytes.len() + bytes.len() / 4 + BLOCK_ROOM, b'"');
@@ -179,7 +187,14 @@ pub(crate) fn escape_utf8_into(out: &mut Vec<u8>, bytes: &[u8]) {
         if out.len() < pos + BLOCK_ROOM {
             out.resize(pos + rest.len() + rest.len() / 2 + 2 * BLOCK_ROOM, b'"');
         }
-        let Some(room) = out.get_mut(pos..).and_then(<[u8]>::first_chunk_mut) else { break };
+        let Some(room) = out.get_mut(pos..) else { break };
+        let (read, written) = wide(room, rest);
+        if read > 0 {
+            at += read;
+            pos += written;
+            continue;
+        }
+        let Some(room) = room.first_chunk_mut() else { break };
         let (read, written) = match rest.first_chunk() {
             Some(block) => escape_block(room, block, rest),
             None => escape_bytes(room, rest, rest),
@@ -330,14 +345,22 @@ mod tests {
             2 => prop::sample::select(vec!['\u{9b}', '\u{a0}', '\u{61c}', '\u{202e}', '\u{2028}', '\u{feff}', '\u{ffff}']),
             1 => any::<char>(),
         ];
-        prop::collection::vec(c, 0..80).prop_map(String::from_iter)
+        prop_oneof![
+            prop::collection::vec(c, 0..80).prop_map(String::from_iter),
+            // Whole blocks of what is plain or quoted.
+            ("[a-z\"\\\\é]{0,300}", any::<char>(), "[ -~]{0,200}")
+                .prop_map(|(a, c, b)| format!("{a}{c}{b}")),
+        ]
     }
 
     proptest! {
         #[test]
-        fn both_ways_write_the_same_and_any_parser_reads_the_text_back(text in dense()) {
+        fn all_ways_write_the_same_and_any_parser_reads_the_text_back(text in dense()) {
             let json = escaped(&text);
             prop_assert_eq!(&json, &to_safe_string(&text).unwrap());
+            let mut narrow = Vec::new();
+            escape_with(|_, _| (0, 0), &mut narrow, text.as_bytes());
+            prop_assert_eq!(json.as_bytes(), &narrow);
             prop_assert!(!json.contains(is_unsafe));
             prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
         }

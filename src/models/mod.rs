@@ -13,6 +13,7 @@ mod text;
 mod time;
 mod validation;
 mod violation;
+mod wide;
 mod wire;
 
 pub use audit_entry::{AuditEntry, Outcome};
