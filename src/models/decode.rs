@@ -1,4 +1,4 @@
-//! Payload → order, in one pass, with every way in which a payload can be unreadable as a type of its own. Errors
+//! Payload → order, in one pass (or in two, where the text is not plain), with every way in which a payload can be unreadable as a type of its own. Errors
 //! hold no content of the payload but a duplicate key, shortened and escaped.
 
 use std::str;
@@ -6,6 +6,7 @@ use std::str;
 use thiserror::Error;
 
 use super::order::Order;
+use super::plain::read_plain;
 use super::text::{safe_short, utf8};
 use super::wire::{Fault, Read, Reading};
 use crate::failure::Category;
@@ -153,6 +154,10 @@ pub fn decode<'a>(payload: Option<&'a [u8]>, limits: &DecodeLimits) -> Result<Or
         return Err(DecodeError::TooLarge { size: payload.len(), limit: limits.max_message_bytes });
     }
     let text = utf8(payload).map_err(|e| DecodeError::NotUtf8 { valid_up_to: e.valid_up_to() })?;
+
+    if let Some(order) = read_plain(text) {
+        return Ok(order);
+    }
 
     let mut reading = Reading::default();
     let mut json = serde_json::Deserializer::from_str(text);

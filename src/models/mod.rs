@@ -7,6 +7,7 @@ mod decode;
 mod health_entry;
 mod json;
 mod order;
+mod plain;
 #[cfg(test)]
 mod samples;
 mod text;

@@ -370,7 +370,8 @@ macro_rules! already_owned {
 already_owned!(bool, f64, i64);
 
 /// Declares structs whose fields are the fields of a JSON object, in the order in which they are written. Reading is
-/// strict as this module's first comment says; a field that is absent has its type's zero value.
+/// strict as this module's first comment says, or quick as that of `plain` does; a field that is absent has its type's
+/// zero value.
 macro_rules! objects {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty),+ $(,)? })+) => {
         $(
@@ -409,6 +410,28 @@ macro_rules! objects {
                         }
                     }
                     Ok(Self { $($field: $field.unwrap_or_default(),)+ })
+                }
+            }
+
+            impl<'a> $crate::models::plain::ReadPlain<'a> for $name<'a> {
+                fn read_plain(json: &mut $crate::models::plain::Plain<'a>) -> Option<Self> {
+                    $(let mut $field: Option<$ty> = None;)+
+                    let mut more = json.begin()?;
+                    // As they are declared they are mostly written.
+                    $(if more && json.is_next(concat!("\"", stringify!($field), "\":")) {
+                        $field = Some($crate::models::plain::ReadPlain::read_plain(json)?);
+                        more = json.more()?;
+                    })+
+                    while more {
+                        match json.name()? {
+                            $(stringify!($field) if $field.is_none() => {
+                                $field = Some($crate::models::plain::ReadPlain::read_plain(json)?);
+                            })+
+                            _ => return None,
+                        }
+                        more = json.more()?;
+                    }
+                    Some(Self { $($field: $field.unwrap_or_default(),)+ })
                 }
             }
 
