@@ -2,6 +2,7 @@
 //! the audit log.
 
 mod admin;
+mod arena;
 mod client;
 mod consumer;
 #[cfg(feature = "embedded")]

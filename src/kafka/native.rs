@@ -9,11 +9,11 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rdkafka::TopicPartitionList;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 
+use super::arena::Arena;
 use crate::record::{Header, Record, RecordTimestamp, TimestampKind, TopicPartition};
 
 /// One thing that the client had to say.
@@ -42,6 +42,8 @@ pub(super) struct EventQueue {
     queue: *mut sys::rd_kafka_queue_t,
     /// The topic of the last record: consecutive records nearly always share it, so its name is allocated once.
     topic: Arc<str>,
+    /// Where the bytes of records go.
+    arena: Arena,
 }
 
 // SAFETY: librdkafka's queues may be used from any thread; `&mut self` in `poll` keeps it to one at a time.
@@ -71,7 +73,7 @@ impl EventQueue {
     pub(super) fn of(client: *mut sys::rd_kafka_t) -> Option<Self> {
         // SAFETY: the pointer is a live client's (the caller took it from one that it owns).
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(client) };
-        (!queue.is_null()).then(|| Self { queue, topic: Arc::from("") })
+        (!queue.is_null()).then(|| Self { queue, topic: Arc::from(""), arena: Arena::default() })
     }
 
     /// Asks for a commit whose answer arrives in this queue. (Where it is asked for otherwise, the answer goes to a
@@ -93,7 +95,8 @@ impl EventQueue {
         timeout: Duration,
     ) -> Option<NativeEvent> {
         // SAFETY: the client is live; the queue is ours, and destroyed with `answers`.
-        let mut answers = Self { queue: unsafe { sys::rd_kafka_queue_new(client) }, topic: Arc::from("") };
+        let queue = unsafe { sys::rd_kafka_queue_new(client) };
+        let mut answers = Self { queue, topic: Arc::from(""), arena: Arena::default() };
         match answers.commit(client, offsets) {
             RDKafkaErrorCode::NoError => answers.poll(timeout),
             code => Some(NativeEvent::Commit { error: Some(code), offsets: Vec::new() }),
@@ -145,9 +148,9 @@ impl EventQueue {
                 partition,
                 offset: message.offset,
                 timestamp: timestamp(message),
-                key: bytes(message.key, message.key_len),
-                value: bytes(message.payload, message.len),
-                headers: headers(message),
+                key: bytes(message.key, message.key_len).map(|key| self.arena.copy(key)),
+                value: bytes(message.payload, message.len).map(|value| self.arena.copy(value)),
+                headers: headers(message, &mut self.arena),
             })
         }
     }
@@ -266,7 +269,7 @@ unsafe fn timestamp(message: &sys::rd_kafka_message_t) -> Option<RecordTimestamp
 
 /// # Safety
 /// `message` is a live message of a consumer.
-unsafe fn headers(message: &sys::rd_kafka_message_t) -> Vec<Header> {
+unsafe fn headers(message: &sys::rd_kafka_message_t, arena: &mut Arena) -> Vec<Header> {
     let mut list = ptr::null_mut();
     // SAFETY: the message is live; the headers belong to it and every one is copied.
     unsafe {
@@ -282,7 +285,8 @@ unsafe fn headers(message: &sys::rd_kafka_message_t) -> Vec<Header> {
                 (ptr::null(), ptr::null(), 0);
             let code = sys::rd_kafka_header_get_all(list, at, &raw mut name, &raw mut value, &raw mut size);
             if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                found.push(Header { name: text(name).into_owned(), value: bytes(value, size) });
+                let value = bytes(value, size).map(|value| arena.copy(value));
+                found.push(Header { name: text(name).into_owned(), value });
             }
         }
         found
@@ -290,11 +294,10 @@ unsafe fn headers(message: &sys::rd_kafka_message_t) -> Vec<Header> {
 }
 
 /// # Safety
-/// `data` is null or points at `size` readable bytes.
-unsafe fn bytes(data: *const c_void, size: usize) -> Option<Bytes> {
-    // SAFETY: as promised by the caller; the bytes are copied.
-    (!data.is_null())
-        .then(|| unsafe { Bytes::copy_from_slice(std::slice::from_raw_parts(data.cast(), size)) })
+/// `data` is null or points at `size` bytes that can be read while the result is used.
+unsafe fn bytes<'a>(data: *const c_void, size: usize) -> Option<&'a [u8]> {
+    // SAFETY: as promised by the caller.
+    (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast(), size) })
 }
 
 /// # Safety
@@ -315,7 +318,7 @@ pub(super) fn metadata_of(list: &TopicPartitionList) -> Vec<String> {
         let count = usize::try_from(list.cnt).unwrap_or(0);
         let metadata = |element: &sys::rd_kafka_topic_partition_t| {
             let found = bytes(element.metadata, element.metadata_size).unwrap_or_default();
-            String::from_utf8_lossy(&found).into_owned()
+            String::from_utf8_lossy(found).into_owned()
         };
         (0..count).map(|at| metadata(&*list.elems.add(at))).collect()
     }

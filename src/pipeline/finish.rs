@@ -177,7 +177,7 @@ impl<'f> Page<'f> {
         self.lines.push(&finisher.group, self.now, &judged);
         finisher.stats.count(&judged);
         if finisher.keeps {
-            self.lines.keep(judged);
+            self.lines.keep(Judged { record: judged.record.apart(), ..judged });
         }
     }
 
