@@ -6,7 +6,6 @@
 //! names its version exactly.
 
 use blake3::IncrementCounter;
-use blake3::hazmat::{Mode, merge_subtrees_non_root, merge_subtrees_root};
 use blake3::platform::{Platform, le_bytes_from_words_32, words_from_le_bytes_32};
 
 use super::chain::ChainHash;
@@ -21,6 +20,7 @@ const ENOUGH: usize = 4;
 // What BLAKE3's paper calls flags, and its initial value.
 const CHUNK_START: u8 = 1;
 const CHUNK_END: u8 = 1 << 1;
+const PARENT: u8 = 1 << 2;
 const ROOT: u8 = 1 << 3;
 const KEYED_HASH: u8 = 1 << 4;
 const IV: [u32; 8] =
@@ -29,10 +29,8 @@ const IV: [u32; 8] =
 /// The hashes of these texts, in their order; with a key in BLAKE3's keyed mode.
 pub(super) fn hash_all(key: Option<&[u8; 32]>, texts: &[&[u8]]) -> Vec<ChainHash> {
     let how = match key {
-        Some(key) => {
-            How { start: words_from_le_bytes_32(key), flags: KEYED_HASH, mode: Mode::KeyedHash(key) }
-        }
-        None => How { start: IV, flags: 0, mode: Mode::Hash },
+        Some(key) => How { start: words_from_le_bytes_32(key), flags: KEYED_HASH },
+        None => How { start: IV, flags: 0 },
     };
     let mut hashes = vec![[0; 32]; texts.len()];
     let mut short = Vec::with_capacity(texts.len());
@@ -77,13 +75,12 @@ impl<'t> Text<'t> {
 }
 
 /// The mode of hashing, in every form that it is asked for.
-struct How<'k> {
+struct How {
     start: [u32; 8],
     flags: u8,
-    mode: Mode<'k>,
 }
 
-impl How<'_> {
+impl How {
     fn hash(&self, texts: &mut [Text<'_>]) {
         // Those beside each other are to have as many chunks, and as many blocks in the last one.
         texts.sort_unstable_by_key(Text::shape);
@@ -99,14 +96,21 @@ impl How<'_> {
                 values[number * most + at] = value;
             }
         }
-        let mut number = 0;
-        for alike in texts.chunk_by_mut(|a, b| a.shape() == b.shape()) {
-            let found = self.compress_blocks(&platform, alike);
-            for (text, value) in alike.iter_mut().zip(found) {
-                let last = self.last_block(&platform, text, &value);
-                let chunks = &values[number * most..][..text.last()];
-                *text.hash = if chunks.is_empty() { last } else { self.root(chunks, last) };
-                number += 1;
+        let mut first = 0;
+        for trees in texts.chunk_by_mut(|a, b| a.last() == b.last()) {
+            let width = trees[0].last() + 1;
+            let mut nodes = Vec::with_capacity(trees.len() * width);
+            for alike in trees.chunk_by_mut(|a, b| a.shape() == b.shape()) {
+                let found = self.compress_blocks(&platform, alike);
+                for (text, value) in alike.iter().zip(found) {
+                    nodes.extend_from_slice(&values[first * most..][..width - 1]);
+                    nodes.push(self.last_block(&platform, text, &value));
+                    first += 1;
+                }
+            }
+            let roots = self.roots(&platform, nodes, width);
+            for (text, root) in trees.iter_mut().zip(roots) {
+                *text.hash = root;
             }
         }
     }
@@ -163,35 +167,35 @@ impl How<'_> {
         le_bytes_from_words_32(&value)
     }
 
-    /// The root of a tree of these chunks and the last one.
-    fn root(&self, chunks: &[ChainHash], last: ChainHash) -> ChainHash {
-        let (left, right) = chunks.split_at(left_of(chunks.len() + 1));
-        merge_subtrees_root(&self.subtree(left), &self.right(right, last), self.mode).into()
-    }
-
-    /// A right side, which ends with the last chunk.
-    fn right(&self, chunks: &[ChainHash], last: ChainHash) -> ChainHash {
-        if chunks.is_empty() {
-            return last;
-        }
-        let (left, right) = chunks.split_at(left_of(chunks.len() + 1));
-        merge_subtrees_non_root(&self.subtree(left), &self.right(right, last), self.mode)
-    }
-
-    fn subtree(&self, chunks: &[ChainHash]) -> ChainHash {
-        match chunks {
-            [only] => *only,
-            all => {
-                let (left, right) = all.split_at(left_of(all.len()));
-                merge_subtrees_non_root(&self.subtree(left), &self.subtree(right), self.mode)
+    /// The roots of trees of `width` leaves each, which stand one after the other: level by level, the parents of all
+    /// trees side by side. One without a neighbour goes up as it is.
+    fn roots(&self, platform: &Platform, mut nodes: Vec<ChainHash>, mut width: usize) -> Vec<ChainHash> {
+        while width > 1 {
+            let root = if width == 2 { ROOT } else { 0 };
+            let pairs: Vec<[u8; BLOCK]> = nodes
+                .chunks_exact(width)
+                .flat_map(|tree| tree.as_chunks::<2>().0)
+                .map(|[left, right]| {
+                    std::array::from_fn(|at| if at < 32 { left[at] } else { right[at - 32] })
+                })
+                .collect();
+            let inputs: Vec<&[u8; BLOCK]> = pairs.iter().collect();
+            let mut parents = vec![[0; 32]; pairs.len()];
+            let (flags, out) = (self.flags | PARENT | root, parents.as_flattened_mut());
+            platform.hash_many(&inputs, &self.start, 0, IncrementCounter::No, flags, 0, 0, out);
+            if width % 2 == 1 {
+                let lone = nodes.chunks_exact(width).map(|tree| tree[width - 1]);
+                parents = parents
+                    .chunks_exact(width / 2)
+                    .zip(lone)
+                    .flat_map(|(all, one)| [all, &[one]].concat())
+                    .collect();
             }
+            nodes = parents;
+            width = width.div_ceil(2);
         }
+        nodes
     }
-}
-
-/// How many of these chunks BLAKE3's tree has on the left: the largest power of two that leaves something for the right.
-fn left_of(chunks: usize) -> usize {
-    chunks.next_power_of_two() / 2
 }
 
 #[cfg(test)]

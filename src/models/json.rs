@@ -348,8 +348,7 @@ mod tests {
         prop_oneof![
             prop::collection::vec(c, 0..80).prop_map(String::from_iter),
             // Whole blocks of what is plain or quoted.
-            ("[a-z\"\\\\é]{0,300}", any::<char>(), "[ -~]{0,200}")
-                .prop_map(|(a, c, b)| format!("{a}{c}{b}")),
+            ("[a-z\"\\\\é]{0,300}", any::<char>(), "[ -~]{0,200}").prop_map(|(a, c, b)| format!("{a}{c}{b}")),
         ]
     }
 
