@@ -12,6 +12,7 @@ import sys
 import time
 
 import bench_report
+import bench_soak
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = pathlib.Path(os.environ.get("BENCH_BIN", ROOT / "target/release"))
@@ -244,6 +245,23 @@ def growth(args):
     return found
 
 
+def soak(args):
+    """Memory over a long time, at a rate that the machine carries easily."""
+    small = ("retention.bytes=100000000", "segment.bytes=50000000", "retention.ms=600000")
+    for topic in ("soak", "soak-dlq"):
+        create_topic(topic, 3, *small)
+    folder = fresh(args.disk / "soak")
+    command = tracker_command(
+        "soak", "soak", folder, "--events-max-bytes", "256MiB", "--events-compress", "zstd", *args.flag
+    )
+    found = bench_soak.soak(args.soak, args.soak_rate, BIN / "producer", command, folder)
+    verified, _ = run(BIN / "audit", "verify", "--json", *segments(folder))
+    lines = sum(json.loads(line)["lines"] for line in verified.splitlines())
+    shutil.rmtree(folder)
+    say(bench_soak.text(found, lines))
+    return found
+
+
 def machine():
     """What it was measured on."""
     def told(*command):
@@ -276,11 +294,17 @@ def main():
     parser.add_argument("--seconds", type=int, default=20, help="how long each latency is measured")
     parser.add_argument("--growth", action="store_true", help="measure partitions, trackers and sizes instead")
     parser.add_argument("--growth-bytes", type=int, default=500_000_000, help="payload of each of those topics, at most")
+    parser.add_argument("--soak", type=int, metavar="MINUTES", help="watch the tracker's memory for so long instead")
+    parser.add_argument("--soak-rate", type=int, default=2000, help="orders per second of the soak")
     parser.add_argument("--flag", action="append", default=[], help="one more flag for the tracker, as --flag=--ordering=key")
     for name in ("memory", "disk", "out"):
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
     args = parser.parse_args()
     result = {"machine": machine(), "records": args.records, "size": args.size}
+    if args.soak:
+        result["soak"] = soak(args)
+        save(result, args.out / "soak.json")
+        return
     if args.growth:
         result["growth"] = growth(args)
     else:

@@ -6,6 +6,7 @@
 #   scripts/bench.sh                   all of it: about 15 minutes
 #   scripts/bench.sh --records 100000  a trial
 #   scripts/bench.sh --growth          partitions, trackers and sizes instead
+#   scripts/bench.sh --soak 30         memory over half an hour instead
 #   scripts/bench.sh --help            every flag
 #
 # BENCH_BIN names a folder with the programs, if they are built already.
@@ -27,12 +28,12 @@ flock -n 9 || { echo "bench: another one runs here" >&2; exit 1; }
 
 if [[ -z ${BENCH_BIN:-} ]]; then
   target=${CARGO_TARGET_DIR:-$ROOT/target}
-  cargo build --locked --release --features tracker,audit --bin tracker --bin audit --example bench
+  cargo build --locked --release --features producer,tracker,audit --bin producer --bin tracker --bin audit --example bench
   BENCH_BIN=$target/release
 fi
 
 export KAFKA_HOME_DIR=$WORK/kafka
-export KAFKA_PORT=${BENCH_PORT:-39192}
+export KAFKA_PORT=${BENCH_PORT:-29192}
 export KAFKA_CONTROLLER_PORT=$((KAFKA_PORT + 1))
 SHM=$(mktemp -d "${BENCH_SHM:-/dev/shm}/pubsub-kafka-bench-XXXXXX")
 cleanup() {
