@@ -1,7 +1,7 @@
 //! The consumer's event queue, read through rdkafka-sys. The safe wrapper loses the offset of an end-of-partition event
 //! and the partition of an error, panics on a header name that is not UTF-8, and forces a rebalance to be settled inside
 //! a callback; here each event becomes a plain value instead (`docs/decisions/0002-own-event-poll.md`). Nothing but this
-//! file and the embedded broker holds raw pointers.
+//! file and the embedded broker holds raw pointers of C's.
 #![expect(unsafe_code, reason = "librdkafka's event API has no safe wrapper that keeps what we need")]
 
 use std::ffi::{CStr, CString, c_char, c_void};
