@@ -358,6 +358,7 @@ fn kafka_exit(error: &crate::kafka::KafkaError) -> Exit {
         KafkaError::Config(_) => Exit::Usage,
         KafkaError::Gap { .. } => Exit::Integrity,
         KafkaError::UnknownTopic { .. }
+        | KafkaError::MayNotCreate { .. }
         | KafkaError::Topic { .. }
         | KafkaError::CreateTopic { .. }
         | KafkaError::Request { .. }

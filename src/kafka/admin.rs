@@ -232,13 +232,14 @@ impl Admin {
     /// The topic as it is; where it is missing it is created from `spec`, if `allowed`.
     ///
     /// # Errors
-    /// [`KafkaError::UnknownTopic`] when it is missing and must not be created, and those of [`Admin::create`].
+    /// [`KafkaError::MayNotCreate`] when it is missing and must not be created, and those of [`Admin::create`].
     pub async fn ensure(&self, spec: &TopicSpec, allowed: bool) -> Result<TopicInfo, KafkaError> {
         if let Some(found) = self.topic(&spec.name)? {
             return Ok(found);
         }
         if !allowed {
-            return Err(self.missing(&spec.name));
+            let (topic, bootstrap_servers) = (spec.name.clone(), self.bootstrap_servers.clone());
+            return Err(KafkaError::MayNotCreate { topic, bootstrap_servers });
         }
         self.create(spec).await?;
         tracing::info!(topic = spec.name, partitions = spec.partitions, "created the topic {}", spec.name);

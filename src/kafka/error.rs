@@ -34,11 +34,19 @@ pub enum KafkaError {
     /// leaves secrets out.
     #[error("the Kafka client refuses its configuration")]
     Config(#[source] ClientError),
-    /// The topic does not exist, and was not to be created.
-    #[error(
-        "the topic {topic} does not exist on {bootstrap_servers}; create it, or allow it with --create-topics"
-    )]
+    /// The topic does not exist; whoever asked for it never creates it.
+    #[error("the topic {topic} does not exist on {bootstrap_servers}")]
     UnknownTopic {
+        /// The topic's name.
+        topic: String,
+        /// Where it was looked for.
+        bootstrap_servers: String,
+    },
+    /// The topic does not exist, and the settings forbid creating it.
+    #[error(
+        "the topic {topic} does not exist on {bootstrap_servers}; create it, or allow it with --create-topics true"
+    )]
+    MayNotCreate {
         /// The topic's name.
         topic: String,
         /// Where it was looked for.

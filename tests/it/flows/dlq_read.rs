@@ -90,6 +90,18 @@ fn dlq_read_tells_every_dialect_in_a_mixed_topic() {
 }
 
 #[test]
+fn dlq_read_of_a_topic_that_is_not_there_advises_nothing_that_cannot_help() {
+    let Some(world) = World::real("dlq-read-missing", 1) else { return };
+    let missing = format!("{}-nowhere", world.topic);
+    for arguments in [&["list"][..], &["stats"], &["show", "abcd"], &["purge", "--yes"]] {
+        let output = dlq(&world, &missing, arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(&missing) && !said.contains("create-topics"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn dlq_read_filters_choose() {
     let Some(world) = World::real("dlq-read-filters", 1) else { return };
     let Some(topic) = mixed(&world, "dlq read filters") else { return };
