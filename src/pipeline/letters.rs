@@ -50,8 +50,40 @@ pub(super) struct Tail<'a> {
     pub(super) from: i64,
 }
 
-/// A dead letter that may be of an open record, by the record's offset.
-type Candidates = BTreeMap<i64, (DeadLetter, Receipt)>;
+/// How many dead letters of one record are kept to be compared with it. Only forged ones can be so many: of what comes
+/// after them nobody knows, and the record is processed, which a genuine one among them makes a repeat and never a loss.
+const CANDIDATES: usize = 16;
+
+/// Dead letters that may be of open records, by the record's offset, in the order in which they were written.
+#[derive(Default)]
+struct Candidates(BTreeMap<i64, Vec<(DeadLetter, Receipt)>>);
+
+impl Candidates {
+    fn note(&mut self, offset: i64, letter: DeadLetter, receipt: Receipt) {
+        let letters = self.0.entry(offset).or_default();
+        if letters.len() < CANDIDATES {
+            letters.push((letter, receipt));
+        }
+    }
+
+    /// The offsets from the first to behind the last; `None` when there are none.
+    fn range(&self) -> Option<(i64, i64)> {
+        Some((*self.0.first_key_value()?.0, *self.0.last_key_value()?.0 + 1))
+    }
+
+    /// Takes those of a record: the first that holds it, and the places of those that do not.
+    fn of(&mut self, record: &Record) -> (Option<(DeadLetter, Receipt)>, Vec<Receipt>) {
+        let letters = self.0.remove(&record.offset).unwrap_or_default();
+        let (genuine, forged): (Vec<_>, Vec<_>) =
+            letters.into_iter().partition(|(letter, _)| Envelope::holds(letter, record));
+        (genuine.into_iter().next(), forged.into_iter().map(|(_, receipt)| receipt).collect())
+    }
+
+    /// The rest, whose records nobody has any more: the first of each.
+    fn of_the_gone(self) -> impl Iterator<Item = (DeadLetter, Receipt)> {
+        self.0.into_values().filter_map(|letters| letters.into_iter().next())
+    }
+}
 
 impl Tail<'_> {
     /// The records that have a dead letter and no outcome, in the order of their offsets. A letter is believed only where
@@ -67,21 +99,18 @@ impl Tail<'_> {
         stop: &CancellationToken,
     ) -> Result<Vec<Judged>, KafkaError> {
         let mut reader = Reader::open_partition(settings, self.dlq_topic, self.dlq_partition, self.from)?;
-        let mut candidates = Candidates::new();
+        let mut candidates = Candidates::default();
         while let Some(stored) = reader.read()? {
             // Nobody writes these lines any more: the next start does.
             if stop.is_cancelled() {
                 return Ok(Vec::new());
             }
             if let Some((offset, letter, receipt)) = self.candidate(&stored) {
-                candidates.entry(offset).or_insert((letter, receipt));
+                candidates.note(offset, letter, receipt);
             }
         }
-        let (Some((first, _)), Some((last, _))) = (candidates.first_key_value(), candidates.last_key_value())
-        else {
-            return Ok(Vec::new());
-        };
-        let range = (self.at.partition, (*first).max(self.log_start), last + 1);
+        let Some((first, end)) = candidates.range() else { return Ok(Vec::new()) };
+        let range = (self.at.partition, first.max(self.log_start), end);
         let mut found = Vec::new();
         if range.1 < range.2 {
             let mut origin = Reader::over(settings, &self.at.topic, &[range])?;
@@ -89,26 +118,30 @@ impl Tail<'_> {
                 if stop.is_cancelled() {
                     return Ok(Vec::new());
                 }
-                if let Some((letter, receipt)) = candidates.remove(&record.offset) {
-                    if Envelope::holds(&letter, &record) {
-                        found.push(judged(record, letter, receipt, limits));
-                    } else {
-                        tracing::warn!(
-                            record = %format_args!("{}@{}", self.at, record.offset),
-                            dead_letter = %format_args!("{}/{}@{}", self.dlq_topic, receipt.partition(), receipt.offset()),
-                            "a dead letter does not hold the record that it names: the record is processed",
-                        );
-                    }
+                let (genuine, forged) = candidates.of(&record);
+                for receipt in forged {
+                    self.warn_of(&record, &receipt, genuine.is_some());
                 }
+                found.extend(genuine.map(|(letter, receipt)| judged(record, letter, receipt, limits)));
             }
         }
         // Their records are gone, so that nobody processes them.
         let gone = candidates
-            .into_values()
+            .of_the_gone()
             .filter_map(|(letter, receipt)| Some(judged(self.record_of(&letter)?, letter, receipt, limits)));
         found.extend(gone);
         found.sort_by_key(|judged| judged.record.offset);
         Ok(found)
+    }
+
+    /// Tells of a dead letter that is none of the record that it names.
+    fn warn_of(&self, record: &Record, receipt: &Receipt, has_genuine: bool) {
+        let outcome = if has_genuine { "another one does" } else { "the record is processed" };
+        tracing::warn!(
+            record = %format_args!("{}@{}", self.at, record.offset),
+            dead_letter = %format_args!("{}/{}@{}", self.dlq_topic, receipt.partition(), receipt.offset()),
+            "a dead letter does not hold the record that it names: {outcome}",
+        );
     }
 
     fn candidate(&self, stored: &Record) -> Option<(i64, DeadLetter, Receipt)> {
@@ -182,6 +215,39 @@ mod tests {
 
     fn record(partition: i32, offset: i64) -> Record {
         Record::new("orders", partition, offset).with_key("k").with_value(&b"\xff not json"[..])
+    }
+
+    #[test]
+    fn a_forged_letter_does_not_hide_the_genuine_one_behind_it() {
+        let letter = |of: &Record| {
+            let exhausted = Exhausted::at_once(Failure::new(Category::Processing, "503"));
+            Envelope::seal(of, &exhausted, "group", "host").letter().clone()
+        };
+        let (genuine, forged) = (letter(&record(1, 11)), letter(&record(1, 11).with_value("another")));
+        let places = |letters: &[&DeadLetter]| {
+            let mut candidates = Candidates::default();
+            for (at, letter) in (0..).zip(letters) {
+                candidates.note(11, (*letter).clone(), Receipt::acknowledged(1, at));
+            }
+            assert_eq!(candidates.range(), Some((11, 12)));
+            let (found, forged) = candidates.of(&record(1, 11));
+            let forged: Vec<i64> = forged.iter().map(Receipt::offset).collect();
+            (found.map(|(_, receipt)| receipt.offset()), forged)
+        };
+        assert_eq!(places(&[&genuine]), (Some(0), vec![]));
+        // A repeat after a crash is no forgery.
+        assert_eq!(places(&[&forged, &genuine, &forged, &genuine]), (Some(1), vec![0, 2]));
+        assert_eq!(places(&[&forged]), (None, vec![0]));
+        let many = vec![&forged; 2 * CANDIDATES];
+        assert_eq!(places(&many).1.len(), CANDIDATES);
+        let mut candidates = Candidates::default();
+        candidates.note(11, forged.clone(), Receipt::acknowledged(1, 5));
+        candidates.note(11, genuine, Receipt::acknowledged(1, 6));
+        let first: Vec<_> = candidates.of_the_gone().collect();
+        assert!(
+            matches!(&first[..], [(letter, _)] if *letter == forged),
+            "of a record that is gone the first"
+        );
     }
 
     #[test]
