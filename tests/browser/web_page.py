@@ -194,7 +194,7 @@ def replay(browser):
     browser.wait("the cause is chosen", "document.querySelector('#rows-plan button')?.textContent === 'Plan a replay of this cause'")
     browser.click("#rows-plan button")
     question = browser.wait("the plan's question", "document.querySelector('#asked')?.textContent")
-    assert question.startswith(f"Replay {count} dead letters to web-page-"), question
+    assert question.startswith(f"Replay {count} dead letters: {count} to web-page-"), question
     browser.type("#answer", "no")
     browser.click("#plan button.main")
     browser.wait("it is not confirmed", "document.querySelector('#plans-told').textContent.startsWith('not confirmed')")

@@ -187,16 +187,15 @@ impl Plan {
 
     /// What is asked before it is sent, to `to` or where it says itself.
     pub fn question(&self, to: Option<&str>) -> String {
-        let count = self.entries.len();
-        let to = match to {
-            Some(to) => format!("{to} ({count})"),
-            None => {
-                let targets = self.targets();
-                let shown: Vec<_> = targets.iter().map(|(name, count)| format!("{name} {count}")).collect();
-                if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
-            }
-        };
-        format!("Replay {count} dead letters to {to}?")
+        let count = self.entries.len() as u64;
+        let targets = to.map_or_else(|| self.targets(), |to| BTreeMap::from([(to, count)]));
+        let nowhere = count - targets.values().sum::<u64>();
+        let mut parts: Vec<_> = targets.iter().map(|(name, count)| format!("{count} to {name}")).collect();
+        if nowhere > 0 {
+            parts.push(format!("{nowhere} without a target"));
+        }
+        let letters = if count == 1 { "dead letter" } else { "dead letters" };
+        format!("Replay {count} {letters}: {}. Go on?", parts.join(", "))
     }
 
     /// How many entries there are of each reason.
@@ -279,6 +278,26 @@ pub(super) mod tests {
         let sent = in_sending_order(keyed.into_iter().rev().collect());
         let places: Vec<_> = sent.iter().map(|e| (e.dlq_partition, e.dlq_offset)).collect();
         assert_eq!(places, [(0, 2), (0, 1), (0, 0), (0, 3), (1, 0)]);
+    }
+
+    #[test]
+    fn the_question_says_how_many_go_where() {
+        let to = |target: Option<&str>| PlanEntry { target: target.map(str::to_owned), ..entry(0, 1, 1) };
+        let mut plan = Plan {
+            plan_id: Uuid::nil(),
+            created: Timestamp::UNIX_EPOCH,
+            by: String::new(),
+            dlq_topic: "orders-dlq".to_owned(),
+            filters: Vec::new(),
+            include_superseded: false,
+            seen: Offsets::new(),
+            entries: vec![to(Some("orders"))],
+        };
+        assert_eq!(plan.question(None), "Replay 1 dead letter: 1 to orders. Go on?");
+        plan.entries.extend([to(Some("bills")), to(None), to(Some("orders"))]);
+        let question = "Replay 4 dead letters: 1 to bills, 2 to orders, 1 without a target. Go on?";
+        assert_eq!(plan.question(None), question);
+        assert_eq!(plan.question(Some("other")), "Replay 4 dead letters: 4 to other. Go on?");
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn a_plan_is_reviewed_applied_and_followed_by_http() {
     let mode = std::fs::metadata(world.path(file)).expect("the plan").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let review = page.get(&format!("/api/plans/{plan}")).json();
-    assert_eq!(review["question"], format!("Replay 12 dead letters to {} 12?", world.topic));
+    assert_eq!(review["question"], format!("Replay 12 dead letters: 12 to {}. Go on?", world.topic));
     assert_eq!(review["first_entries"].as_array().map(Vec::len), Some(12));
     assert_eq!(page.get("/api/plans").json()[0]["plan_id"], planned["plan_id"]);
 
@@ -128,7 +128,7 @@ fn the_tools_rules_hold_on_the_page_too() {
     let page = page(&world, &["--allow-replay", "--replay-targets", "elsewhere"]);
     let planned = asked(&page, "/api/plans", &json!({ "status": "open" }));
     let apply = format!("/api/plans/{}/apply", planned["plan_id"].as_str().expect("an id"));
-    let question = format!("Replay 2 dead letters to {} 2?", world.topic);
+    let question = format!("Replay 2 dead letters: 2 to {}. Go on?", world.topic);
     asked(&page, &apply, &json!({ "question": question, "answer": "yes" }));
     let job = ended(&page);
     assert_eq!(job["applied"]["problems"], json!({ "target_refused": 2 }), "{job}");
