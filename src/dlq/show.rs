@@ -19,7 +19,7 @@ use super::verdict::{Verdict, verdict};
 use crate::config::KafkaSettings;
 use crate::failure::Category;
 use crate::kafka::{KafkaError, Reader};
-use crate::models::{BytesField, format_timestamp};
+use crate::models::{BytesField, DecodeLimits, format_timestamp};
 use crate::record::{Header, Record};
 
 /// One dead letter with its history.
@@ -39,7 +39,7 @@ pub struct Shown {
     pub statuses: Vec<Status>,
 }
 
-/// Finds a dead letter and all that belongs to it.
+/// Finds a dead letter and all that belongs to it. The validator takes what is within `limits`.
 ///
 /// # Errors
 /// As [`find`].
@@ -47,6 +47,7 @@ pub fn show(
     settings: &KafkaSettings,
     topic: &str,
     wanted: &Wanted,
+    limits: &DecodeLimits,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Shown, ReadError> {
     let (record, letter) = find(settings, topic, wanted, &mut progress)?;
@@ -57,7 +58,7 @@ pub fn show(
     statuses.iter().cloned().for_each(|status| last.note(status));
     Ok(Shown {
         status: last.state(letter.id),
-        verdict: verdict(&letter.payload),
+        verdict: verdict(&letter.payload, limits),
         record,
         letter,
         chain,

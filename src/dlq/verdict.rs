@@ -24,13 +24,13 @@ pub enum Verdict {
 }
 
 /// Asks the validator.
-pub fn verdict(payload: &Payload) -> Verdict {
+pub fn verdict(payload: &Payload, limits: &DecodeLimits) -> Verdict {
     let bytes = match payload {
         Payload::Null => None,
         Payload::Inline(bytes) => Some(&**bytes),
         Payload::Omitted { .. } | Payload::Missing => return Verdict::Unknown,
     };
-    match decode(bytes, &DecodeLimits::default()) {
+    match decode(bytes, limits) {
         Err(error) => Verdict::Fails { reason: error.category(), error: chain_of(&error) },
         Ok(order) => match validate(&order) {
             Ok(()) => Verdict::Passes,
@@ -45,6 +45,7 @@ mod tests {
 
     #[test]
     fn a_payload_passes_fails_or_is_not_here() {
+        let verdict = |payload: &Payload| verdict(payload, &DecodeLimits::default());
         assert_eq!(verdict(&Payload::Missing), Verdict::Unknown);
         let Verdict::Fails { reason, error } = verdict(&Payload::Null) else { panic!("a null passes") };
         assert_eq!((reason, &*error), (Category::Deserialization, "the payload is null"));
@@ -52,5 +53,12 @@ mod tests {
             panic!("{{}} passes")
         };
         assert_eq!(reason, Category::Validation);
+    }
+
+    #[test]
+    fn a_payload_larger_than_the_tracker_takes_fails_for_its_size() {
+        let (payload, limits) = (Payload::Inline("{}".into()), DecodeLimits { max_message_bytes: 1 });
+        let Verdict::Fails { reason, .. } = verdict(&payload, &limits) else { panic!("it passes") };
+        assert_eq!(reason, Category::Deserialization);
     }
 }

@@ -228,7 +228,8 @@ struct Whole<T> {
 async fn letter(State(desk): State<Arc<Desk>>, Path(id): Path<String>) -> Response {
     desk.ask(move |desk| {
         let wanted: Wanted = id.parse().map_err(|why: String| Trouble::new(StatusCode::BAD_REQUEST, why))?;
-        let shown = dlq::show(&desk.settings.kafka, &desk.settings.topic, &wanted, |_, _| {})?;
+        let LetterSettings { kafka, topic, limits, .. } = &desk.settings;
+        let shown = dlq::show(kafka, topic, &wanted, limits, |_, _| {})?;
         let payload = shown.letter.payload.bytes().map(|bytes| dlq::pretty(bytes));
         let (payload_shown, payload_left_out) = payload.map_or((None, 0), |(text, left)| (Some(text), left));
         Ok(json(StatusCode::OK, &Whole { letter: shown.to_json(), payload_shown, payload_left_out }))

@@ -40,14 +40,14 @@ impl Show {
         }
         context.reach(&|| false)?;
         let mut bar = Counting::new("dead letters");
-        let Context { kafka, topic, .. } = context;
+        let Context { kafka, topic, limits, .. } = context;
         let mut out = BufWriter::new(stdout.lock());
         if self.raw {
             let (_, letter) = dlq::find(kafka, topic, &self.id, |total, done| bar.at(total, done))?;
             drop(bar);
             return raw(&letter, &mut out);
         }
-        let shown = dlq::show(kafka, topic, &self.id, |total, done| bar.at(total, done))?;
+        let shown = dlq::show(kafka, topic, &self.id, limits, |total, done| bar.at(total, done))?;
         drop(bar);
         let written = if context.json { write_json(&shown, &mut out) } else { write(&shown, &mut out) };
         written.and_then(|()| out.flush()).map_err(RunError::io("write the result"))?;
