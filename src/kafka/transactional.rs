@@ -20,6 +20,19 @@ use crate::config::KafkaSettings;
 const OPEN_AT_MOST: Duration = Duration::from_secs(30);
 /// How long one call to the coordinator may take before it is made again.
 const CALL: Duration = Duration::from_secs(10);
+/// How long a request fills at most. Long enough for full ones: each costs the broker the same. What waits for the last
+/// ones is little beside a whole transaction, and the next one is prepared meanwhile.
+const LINGER: Duration = Duration::from_millis(50);
+/// How many bytes may be on their way without an answer, and how old the oldest of them may be when more is sent. While a
+/// partition has five requests on their way and records wait for longer than [`LINGER`], the client asks again and again
+/// without a pause whether it may send: that is the processor which the broker needs. So little makes five of them hardly
+/// ever.
+const UNANSWERED: usize = 4 << 20;
+const UNANSWERED_FOR: Duration = Duration::from_millis(100);
+/// About what a record takes besides key and value, its headers among it.
+const RECORD_BYTES: usize = 200;
+/// How long to wait for answers before more is sent all the same.
+const ANSWERS: Duration = Duration::from_secs(1);
 /// The pause while the client puts away what it has reported.
 const TIDY_PAUSE: Duration = Duration::from_micros(50);
 
@@ -131,6 +144,11 @@ impl Reports {
         std::mem::take(&mut *self.lock()).reports
     }
 
+    /// Whether there are so many.
+    fn has(&self, count: usize) -> bool {
+        self.lock().reports.len() >= count
+    }
+
     /// Waits for so many, or until there will be no more of them; false when neither was there in time.
     fn wait(&self, count: usize, timeout: Duration) -> bool {
         let mut state = self.lock();
@@ -172,7 +190,11 @@ impl ProducerContext for Reports {
 pub struct TransactionalProducer {
     inner: ThreadedProducer<Reports>,
     reports: Reports,
+    /// How many records were sent since the last settling, and how many bytes.
     sent: usize,
+    bytes: usize,
+    /// How many of them were sent at that time.
+    mark: (usize, Instant),
     timeout: Duration,
 }
 
@@ -194,6 +216,7 @@ impl TransactionalProducer {
         timeout: Duration,
     ) -> Result<Self, KafkaError> {
         let open_ms = OPEN_AT_MOST.as_millis().to_string();
+        let linger_ms = LINGER.as_millis().to_string();
         let max_bytes = max_message_bytes.clamp(1000, 1_000_000_000).to_string();
         // One record larger than the whole queue would be told to wait for room for ever.
         let queue_kb = (64 << 10).max(max_message_bytes / 1024 + 2).to_string();
@@ -205,8 +228,7 @@ impl TransactionalProducer {
                 ("enable.idempotence", "true"),
                 ("acks", "all"),
                 ("partitioner", "murmur2_random"),
-                // Long enough for full batches, short beside the commit that follows.
-                ("linger.ms", "10"),
+                ("linger.ms", &linger_ms),
                 // A send must end before its transaction does.
                 ("message.timeout.ms", &open_ms),
                 ("message.max.bytes", &max_bytes),
@@ -215,7 +237,7 @@ impl TransactionalProducer {
         );
         let reports = Reports::default();
         let inner = config.create_with_context(reports.clone()).map_err(KafkaError::Config)?;
-        Ok(Self { inner, reports, sent: 0, timeout })
+        Ok(Self { inner, reports, sent: 0, bytes: 0, mark: (0, Instant::now()), timeout })
     }
 
     /// Takes the transactional id: whoever had it can write no more, and its open transaction is ended.
@@ -232,7 +254,7 @@ impl TransactionalProducer {
     /// [`TransactionError`] when this producer has none to give.
     pub fn begin(&mut self) -> Result<(), TransactionError> {
         self.reports.take();
-        self.sent = 0;
+        self.count_anew();
         self.inner.begin_transaction().map_err(TransactionError::from_client)
     }
 
@@ -247,20 +269,54 @@ impl TransactionalProducer {
         out.payload = record.value.as_deref();
         out.timestamp = record.timestamp_ms;
         out.headers = client_headers(&record.headers);
-        match self.inner.send(out) {
-            Ok(()) => {
-                self.sent += 1;
-                Ok(())
-            }
-            Err((error, _)) => Err(SendError::from_client(error)),
+        self.queue(out)
+    }
+
+    /// The same of a record that is a key and a value, and has its partition from its key.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_pair(&mut self, tag: usize, topic: &str, key: &[u8], value: &[u8]) -> Result<(), SendError> {
+        self.queue(BaseRecord::with_opaque_to(topic, tag).key(key).payload(value))
+    }
+
+    fn count_anew(&mut self) {
+        (self.sent, self.bytes, self.mark) = (0, 0, (0, Instant::now()));
+    }
+
+    /// Lets the broker come after, where much is on its way or something for long.
+    fn wait_for_answers(&mut self) {
+        // By their mean, as answers do not tell the size of what they answer.
+        let room = self.sent * UNANSWERED / self.bytes.max(1);
+        if self.bytes > UNANSWERED && !self.reports.has(self.sent.saturating_sub(room)) {
+            // Half of them at once, so that this thread is not woken for each answer.
+            self.reports.wait(self.sent.saturating_sub(room / 2), ANSWERS);
         }
+        let (count, since) = self.mark;
+        if since.elapsed() > UNANSWERED_FOR {
+            if !self.reports.has(count) {
+                self.reports.wait(count, ANSWERS);
+            }
+            self.mark = (self.sent, Instant::now());
+        }
+    }
+
+    fn queue(&mut self, record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), SendError> {
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let bytes = len(record.key) + len(record.payload) + RECORD_BYTES;
+        self.wait_for_answers();
+        self.inner.send(record).map_err(|(error, _)| SendError::from_client(error))?;
+        self.sent += 1;
+        self.bytes += bytes;
+        Ok(())
     }
 
     /// Waits until every record that was sent since the last time is answered; fewer answers than records mean that the
     /// transaction failed. What is answered is in its topic, but committed it is not.
     pub fn settle(&mut self) -> Vec<Report> {
         // The client gives up on each by itself, within the time that a transaction may stay open.
-        let sent = std::mem::take(&mut self.sent);
+        let sent = self.sent;
+        self.count_anew();
         self.reports.wait(sent, OPEN_AT_MOST + CALL);
         let reports = self.reports.take();
         // What is reported is put away a moment later; until then the client would wait for a tenth of a second.
