@@ -75,7 +75,7 @@ impl StatusWriter {
 }
 
 /// A status as a record of its topic.
-pub(super) fn record_of(topic: &Arc<str>, status: &Status) -> Result<Outgoing, ReplayError> {
+fn record_of(topic: &Arc<str>, status: &Status) -> Result<Outgoing, ReplayError> {
     Ok(Outgoing {
         topic: Arc::clone(topic),
         key: Some(status.id.to_string().into()),

@@ -9,13 +9,15 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{LoggingContext, client_config};
+#[cfg(feature = "dlq")]
+use super::lent::Lender;
 use super::native::{EventQueue, NativeEvent};
 use super::{Admin, KafkaError};
 use crate::config::KafkaSettings;
 use crate::record::Record;
 
 /// How long a read may make no progress.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A topic that is being read once.
 pub struct Reader {
@@ -157,6 +159,12 @@ impl Reader {
             }
             _ => Ok(None),
         }
+    }
+
+    /// The same records, lent instead of copied.
+    #[cfg(feature = "dlq")]
+    pub fn lend(&mut self) -> Lender<'_> {
+        Lender { client: &self.client, topic: &self.topic, open: &mut self.open }
     }
 
     /// The next record; `None` when every partition is read to its end.

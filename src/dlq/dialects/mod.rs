@@ -48,20 +48,25 @@ impl Letter {
         counted.unwrap_or_else(|| Self::read(record))
     }
 
-    /// What every record has: its place, key, payload and own headers. Everything else is still to be filled in.
-    fn plain(record: &Record, dialect: Dialect) -> Self {
-        let fields = Fields::of(record);
-        let replayed = fields.last_number::<u32>(headers::REPLAY_COUNT);
+    /// The same for who sends it again and knows already that it is one of our own: from the value alone, without what a
+    /// replay does not need, and without the number of earlier replays. One that nobody can read has no id.
+    pub(super) fn read_to_replay(partition: i32, offset: i64, value: &[u8]) -> Self {
+        own::read_to_replay(partition, offset, value)
+            .unwrap_or_else(|| Self::blank(Dialect::Unknown, partition, offset))
+    }
+
+    /// A place, and nothing else.
+    fn blank(dialect: Dialect, dlq_partition: i32, dlq_offset: i64) -> Self {
         Self {
             id: Uuid::nil(),
             dialect,
-            dlq_partition: record.partition,
-            dlq_offset: record.offset,
+            dlq_partition,
+            dlq_offset,
             origin: None,
-            key: record.key.clone(),
+            key: None,
             key_omitted: false,
-            payload: record.value.clone().map_or(Payload::Null, Payload::Inline),
-            headers: record.headers.iter().filter(|h| !is_added_header(&h.name)).cloned().collect(),
+            payload: Payload::Null,
+            headers: Vec::new(),
             headers_omitted: false,
             reason: Category::Unknown,
             error: String::new(),
@@ -71,10 +76,25 @@ impl Letter {
             host: None,
             retry_count: 0,
             first_failure: None,
+            failed_at: Timestamp::UNIX_EPOCH,
+            replay_count: 0,
+            replay_id: None,
+            root_id: Uuid::nil(),
+        }
+    }
+
+    /// What every record has: its place, key, payload and own headers. Everything else is still to be filled in.
+    fn plain(record: &Record, dialect: Dialect) -> Self {
+        let fields = Fields::of(record);
+        let replayed = fields.last_number::<u32>(headers::REPLAY_COUNT);
+        Self {
+            key: record.key.clone(),
+            payload: record.value.clone().map_or(Payload::Null, Payload::Inline),
+            headers: record.headers.iter().filter(|h| !is_added_header(&h.name)).cloned().collect(),
             failed_at: when(record),
             replay_count: replayed.unwrap_or(0),
             replay_id: fields.last(headers::REPLAY_ID).map(|id| String::from_utf8_lossy(id).into_owned()),
-            root_id: Uuid::nil(),
+            ..Self::blank(dialect, record.partition, record.offset)
         }
     }
 

@@ -2,10 +2,12 @@
 //! say that it is one.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use super::fields::{Fields, origin};
@@ -14,7 +16,7 @@ use crate::dlq::envelope::metadata;
 use crate::dlq::headers;
 use crate::dlq::letter::{Dialect, Letter, Payload};
 use crate::failure::Category;
-use crate::models::{DeadLetter, OriginalPayload};
+use crate::models::{BytesField, DeadLetter, OriginalPayload, utf8};
 use crate::record::{Header, Record, RecordTimestamp, TimestampKind};
 
 /// Whether the record says that it is one of ours. A record's own headers of these names are never kept by us, and
@@ -99,6 +101,91 @@ pub(super) fn read_to_count(record: &Record) -> Option<Letter> {
     counted.retry_count = letter.retry_count;
     counted.failed_at = letter.last_failure;
     Some(counted)
+}
+
+/// Text that stays where it is as long as nothing in it is escaped; within an `Option`, a bare `Cow` is always copied.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What a replay needs of an envelope. Everything else is passed over.
+#[derive(Deserialize)]
+struct Replayed<'a> {
+    id: Uuid,
+    #[serde(borrow)]
+    original_topic: Cow<'a, str>,
+    original_partition: i32,
+    original_offset: i64,
+    #[serde(borrow)]
+    original_key: Option<Text<'a>>,
+    #[serde(borrow)]
+    original_payload: Option<Text<'a>>,
+    #[serde(borrow)]
+    original_timestamp: Option<Text<'a>>,
+    #[serde(default, borrow)]
+    metadata: BTreeMap<Text<'a>, IgnoredAny>,
+    #[serde(borrow)]
+    original_key_base64: Option<Text<'a>>,
+    #[serde(borrow)]
+    original_payload_base64: Option<Text<'a>>,
+    original_payload_hash: Option<String>,
+    original_payload_size: Option<u64>,
+    #[serde(default, borrow)]
+    original_headers: Vec<ReplayedHeader<'a>>,
+    root_id: Option<Uuid>,
+}
+
+#[derive(Deserialize)]
+struct ReplayedHeader<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    value: Option<Text<'a>>,
+    #[serde(borrow)]
+    value_base64: Option<Text<'a>>,
+}
+
+/// `None` when nobody can tell the bytes.
+fn bytes_of(text: Option<Text<'_>>, base64: Option<Text<'_>>) -> Option<Option<Bytes>> {
+    let field = BytesField { text: text.map(|text| text.0), base64: base64.map(|text| text.0) };
+    Some(field.decode().ok()?.map(Bytes::from))
+}
+
+/// The same for a replay, from the value alone: without reason, error and stack, group and host, times of failure and
+/// replays. What is passed over may be anything. `None` when the value is no envelope.
+pub(super) fn read_to_replay(partition: i32, offset: i64, value: &[u8]) -> Option<Letter> {
+    // All of it at once is quicker than each string by itself.
+    let letter: Replayed<'_> = serde_json::from_str(utf8(value).ok()?).ok()?;
+    let timestamp = match letter.original_timestamp {
+        None => None,
+        Some(text) => {
+            let millis = text.0.parse::<Timestamp>().ok()?.as_millisecond();
+            Some(RecordTimestamp { millis, kind: TimestampKind::CreateTime })
+        }
+    };
+    let has = |name: &'static str| letter.metadata.contains_key(&Text(Cow::Borrowed(name)));
+    let header = |header: ReplayedHeader<'_>| {
+        let value = bytes_of(header.value, header.value_base64)?;
+        Some(Header { name: header.name.into_owned(), value })
+    };
+    let headers = letter.original_headers.into_iter().filter(|h| !is_added_header(&h.name)).map(header);
+    let inline = bytes_of(letter.original_payload, letter.original_payload_base64)?;
+    let payload = match (inline, letter.original_payload_hash, letter.original_payload_size) {
+        (Some(bytes), ..) => Payload::Inline(bytes),
+        (None, Some(hash), Some(size)) => Payload::Omitted { hash, size },
+        (None, ..) => Payload::Null,
+    };
+    Some(Letter {
+        id: letter.id,
+        origin: origin(&letter.original_topic, letter.original_partition, letter.original_offset, timestamp),
+        key: bytes_of(letter.original_key, letter.original_key_base64)?,
+        key_omitted: has(metadata::KEY_HASH),
+        payload,
+        headers: headers.collect::<Option<_>>()?,
+        headers_omitted: has(metadata::HEADERS_LEFT_OUT),
+        root_id: letter.root_id.unwrap_or(letter.id),
+        ..Letter::blank(Dialect::PubsubKafka, partition, offset)
+    })
 }
 
 /// One of ours whose value nobody can read any more: shown with what its headers say, and without an origin, so that a

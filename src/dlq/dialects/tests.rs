@@ -280,6 +280,35 @@ fn counting_sees_what_reading_sees() {
 }
 
 #[test]
+fn a_replay_sees_in_the_value_alone_what_reading_sees() {
+    let null_header = Header { name: "none".to_owned(), value: None };
+    let headers = vec![Header::new("trace", "1"), null_header, Header::new("odd", &b"\xff\x00"[..])];
+    let whole = Record { headers, ..source() };
+    let text =
+        whole.clone().with_value("{\"name\":\"\\\\ \u{e9}\u{1f600}\u{202e}\"}").with_key("k \"1\"\u{7}");
+    let bytes = whole.clone().with_value(&b"\xff\x00"[..]).with_key(&b"\xfe"[..]);
+    let null = Record { value: None, key: None, timestamp: None, headers: Vec::new(), ..whole.clone() };
+    for source in [whole, text, bytes, null] {
+        for is_bare in [false, true] {
+            let stored = sealed(&source, is_bare);
+            let read = Letter::read(&stored);
+            assert_eq!(read.dialect, Dialect::PubsubKafka);
+            let told = Letter::read_to_replay(stored.partition, stored.offset, stored.payload());
+            let millis = |letter: &Letter| letter.origin.as_ref()?.timestamp.map(|at| at.millis);
+            assert_eq!((origin(&told), millis(&told)), (origin(&read), millis(&read)));
+            assert_eq!((told.id, told.root_id, told.dialect), (read.id, read.root_id, read.dialect));
+            assert_eq!((told.dlq_partition, told.dlq_offset), (read.dlq_partition, read.dlq_offset));
+            assert_eq!((&told.key, told.key_omitted), (&read.key, read.key_omitted));
+            assert_eq!(told.payload, read.payload);
+            assert_eq!((&told.headers, told.headers_omitted), (&read.headers, read.headers_omitted));
+        }
+    }
+    for no_letter in [&b""[..], b"{}", b"null", b"[", b"\xff", &sealed(&source(), false).payload()[1..]] {
+        assert_eq!(Letter::read_to_replay(1, 7, no_letter).id, Uuid::nil());
+    }
+}
+
+#[test]
 fn a_bare_letter_says_what_it_lacks() {
     let letter = Letter::read(&sealed(&source(), true));
     assert!(letter.key_omitted && letter.headers_omitted && letter.key.is_none());

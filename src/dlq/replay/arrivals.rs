@@ -2,6 +2,7 @@
 //! crash.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -14,7 +15,7 @@ use crate::kafka::{Admin, Delivered, KafkaError, Reader};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Arrival {
     /// The topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Partition and offset.
     pub at: Delivered,
 }
@@ -37,13 +38,14 @@ pub(super) fn arrivals(
         if ranges.is_empty() {
             continue;
         }
+        let name: Arc<str> = Arc::from(topic.as_str());
         let mut reader = Reader::over(kafka, topic, &ranges)?;
         while let Some(record) = reader.read()? {
             let id = record.last_header(headers::REPLAY_ID).and_then(|id| std::str::from_utf8(id).ok());
             let entry = id.and_then(|id| wanted.get(&id.parse::<Uuid>().ok()?));
             if let Some(entry) = entry {
                 let at = Delivered { partition: record.partition, offset: record.offset };
-                found.entry(*entry).or_insert_with(|| Arrival { topic: topic.clone(), at });
+                found.entry(*entry).or_insert_with(|| Arrival { topic: Arc::clone(&name), at });
             }
         }
     }

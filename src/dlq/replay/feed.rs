@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 
-use super::{PlanEntry, payload_hash};
+use super::PlanEntry;
 use crate::config::KafkaSettings;
-use crate::dlq::Letter;
-use crate::dlq::scan::scan;
-use crate::kafka::{Admin, KafkaError, Reader};
+use crate::dlq::scan::{scan, scan_lent};
+use crate::dlq::{Dialect, Letter};
+use crate::kafka::{Admin, KafkaError, Lent, Reader};
 use crate::record::Record;
 
 /// A gap between two entries that is cheaper to jump over than to read.
@@ -28,13 +28,12 @@ pub(super) struct Understood {
     /// The dead letter.
     pub letter: Letter,
     /// The hash of its payload, where that is within it.
-    pub hash: Option<String>,
+    pub hash: Option<blake3::Hash>,
 }
 
 impl Understood {
-    fn of(record: &Record) -> Self {
-        let letter = Letter::read(record);
-        let hash = letter.payload.bytes().map(|payload| payload_hash(payload));
+    fn of(letter: Letter) -> Self {
+        let hash = letter.payload.bytes().map(|payload| blake3::hash(payload));
         Self { letter, hash }
     }
 }
@@ -115,13 +114,19 @@ pub(super) fn feed(
     }
     let wanted: HashSet<(i32, i64)> =
         chosen.iter().map(|(_, entry)| (entry.dlq_partition, entry.dlq_offset)).collect();
+    // Of our own the value says all that is needed.
+    let all_are_ours = chosen.iter().all(|(_, entry)| entry.dialect == Some(Dialect::PubsubKafka));
     for ranges in rounds {
-        let make = |record: Record| {
-            let place = (record.partition, record.offset);
-            (place, wanted.contains(&place).then(|| Box::new(Understood::of(&record))))
+        let of = |place, letter: &dyn Fn() -> Letter| {
+            (place, wanted.contains(&place).then(|| Box::new(Understood::of(letter()))))
+        };
+        let make = |record: Record| of((record.partition, record.offset), &|| Letter::read(&record));
+        let make_lent = |lent: &Lent<'_>| {
+            let place @ (partition, offset) = (lent.partition(), lent.offset());
+            of(place, &|| Letter::read_to_replay(partition, offset, lent.payload()))
         };
         let mut is_wanted = true;
-        scan(Reader::over(kafka, topic, &ranges)?, make, |((partition, offset), letter)| {
+        let take = |((partition, offset), letter): (_, Option<Box<Understood>>)| {
             let Some(lane) = lanes.get_mut(&partition) else { return ControlFlow::Continue(()) };
             lane.passed(offset);
             if let Some(letter) = letter {
@@ -129,7 +134,13 @@ pub(super) fn feed(
             }
             is_wanted = lane.due(give);
             if is_wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+        };
+        let reader = Reader::over(kafka, topic, &ranges)?;
+        if all_are_ours {
+            scan_lent(reader, make_lent, take)?;
+        } else {
+            scan(reader, make, take)?;
+        }
         if !is_wanted {
             return Ok(());
         }

@@ -188,6 +188,7 @@ impl Chosen<'_> {
             id: letter.id,
             dlq_partition: letter.dlq_partition,
             dlq_offset: letter.dlq_offset,
+            dialect: Some(letter.dialect),
             payload_hash: match &letter.payload {
                 Payload::Inline(bytes) => Some(payload_hash(bytes)),
                 Payload::Omitted { hash, .. } => Some(hash.clone()),

@@ -118,7 +118,7 @@ impl Watch<'_> {
         // First what is committed, then the dead letters: in the other order one could come in between.
         for asked in asked {
             let Some(arrival) = asked.arrival else { continue };
-            let key = (self.group_of(asked), arrival.topic.as_str());
+            let key = (self.group_of(asked), &*arrival.topic);
             if let Entry::Vacant(place) = committed.entry(key) {
                 let partitions = admin.topic(key.1)?.map_or(0, |info| info.partitions);
                 place.insert(committed_offsets(self.kafka, key.0, key.1, partitions)?);
@@ -130,7 +130,7 @@ impl Watch<'_> {
                 return ReplayOutcome::failed(error);
             }
             let Some(Arrival { topic, at }) = asked.arrival else { return ReplayOutcome::PENDING };
-            let offsets = committed.get(&(self.group_of(asked), topic.as_str()));
+            let offsets = committed.get(&(self.group_of(asked), &**topic));
             match offsets.and_then(|offsets| offsets.get(&at.partition)) {
                 Some(committed) if at.offset < *committed => ReplayOutcome::PROCESSED,
                 _ => ReplayOutcome::PENDING,
@@ -269,7 +269,7 @@ fn places_of(
         match to.filter(|to| to.replay_id == entry.replay_id) {
             Some(to) => {
                 let place = Delivered { partition: to.partition, offset: to.offset };
-                places.insert(at, Arrival { topic: to.topic.clone(), at: place });
+                places.insert(at, Arrival { topic: to.topic.as_str().into(), at: place });
             }
             None => drop(missing.insert(entry.replay_id, at)),
         }

@@ -73,6 +73,19 @@ impl<'a> Payloads<'a> {
         matches!(letter.payload, Payload::Omitted { .. })
     }
 
+    /// The same of a letter that is not needed any more: what is within it is taken out.
+    pub(super) fn take_whole(&mut self, letter: &mut Letter) -> Result<Whole, String> {
+        let is_elsewhere = matches!(letter.payload, Payload::Omitted { .. } | Payload::Missing);
+        if is_elsewhere || letter.key_omitted || letter.headers_omitted {
+            return self.whole(letter);
+        }
+        let value = match std::mem::replace(&mut letter.payload, Payload::Null) {
+            Payload::Inline(bytes) => Some(bytes),
+            Payload::Null | Payload::Omitted { .. } | Payload::Missing => None,
+        };
+        Ok(Whole { key: letter.key.take(), value, headers: std::mem::take(&mut letter.headers) })
+    }
+
     /// The record behind a letter; `Err` says why it cannot be had.
     pub(super) fn whole(&mut self, letter: &Letter) -> Result<Whole, String> {
         let here = |value| Whole { key: letter.key.clone(), value, headers: letter.headers.clone() };

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::dlq::Dialect;
 use crate::failure::Category;
 use crate::models::{BytesField, BytesFieldError};
 
@@ -101,6 +102,9 @@ pub struct PlanEntry {
     pub dlq_partition: i32,
     /// Its offset there.
     pub dlq_offset: i64,
+    /// Who wrote it; `None` in plans of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
     /// BLAKE3 of the payload that failed, lower-case hex; `None` for Kafka's null.
     pub payload_hash: Option<String>,
     /// Whether the payload was left out of the dead letter, so that it must be taken from elsewhere.
@@ -253,6 +257,7 @@ pub(super) mod tests {
             id,
             dlq_partition,
             dlq_offset,
+            dialect: Some(Dialect::PubsubKafka),
             payload_hash: None,
             payload_elsewhere: false,
             origin: Some(PlanOrigin { topic: "orders".to_owned(), partition: dlq_partition, offset: origin }),

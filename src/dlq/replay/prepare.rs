@@ -96,14 +96,14 @@ impl<'a> Workshop<'a> {
             let place = format!("{dlq_topic}/{dlq_partition}@{dlq_offset}");
             (ProblemKind::Gone, format!("it is not at {place} any more: expired, or purged"))
         };
-        let Understood { letter, hash } = *fed.letter.ok_or_else(gone)?;
+        let Understood { mut letter, hash } = *fed.letter.ok_or_else(gone)?;
         if letter.id != entry.id {
             return Err((ProblemKind::Changed, "at its place is another dead letter".to_owned()));
         }
-        let whole = payloads.whole(&letter).map_err(|why| (ProblemKind::PayloadGone, why))?;
+        let whole = payloads.take_whole(&mut letter).map_err(|why| (ProblemKind::PayloadGone, why))?;
         // What is not within the dead letter is judged only now that it was fetched.
-        let hash = hash.or_else(|| whole.value.as_deref().map(payload_hash));
-        if hash != entry.payload_hash {
+        let hash = hash.or_else(|| whole.value.as_deref().map(blake3::hash));
+        if hash.map(|hash| hash.to_hex()).as_deref() != entry.payload_hash.as_deref() {
             let why = "its payload has another hash than when it was planned";
             return Err((ProblemKind::Changed, why.to_owned()));
         }

@@ -54,7 +54,7 @@ pub(super) fn replay_record(
     let Whole { key, value, mut headers } = whole;
     headers.reserve(5);
     headers.push(Header::new(headers::REPLAY_ID, entry.replay_id.to_string()));
-    headers.push(Header::new(headers::REPLAY_COUNT, letter.replay_count.saturating_add(1).to_string()));
+    headers.push(Header::new(headers::REPLAY_COUNT, entry.replay_count.saturating_add(1).to_string()));
     headers.push(Header::new(headers::ROOT_ID, letter.root_id.to_string()));
     let original = letter.origin.as_ref().and_then(|origin| origin.timestamp);
     if let Some(at) = original.and_then(|at| Timestamp::from_millisecond(at.millis).ok()) {
@@ -123,7 +123,7 @@ pub(in crate::dlq) mod tests {
     }
 
     fn made(letter: &Letter, address: &Address, edited: Option<&[u8]>) -> Outgoing {
-        let entry = PlanEntry { payload_hash: Some("aa".to_owned()), ..entry(2, 7, 42) };
+        let entry = PlanEntry { payload_hash: Some("aa".to_owned()), replay_count: 1, ..entry(2, 7, 42) };
         let whole = Whole {
             key: letter.key.clone(),
             value: Some(Bytes::from("{}")),

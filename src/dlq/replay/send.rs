@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::arrivals::Arrival;
-use super::settle::{Batch, statuses};
+use super::settle::{Batch, StatusText};
 use super::{Plan, ProblemKind, Problems, ReplayError};
 use crate::dlq::status_topic;
-use crate::dlq::status_writer::record_of;
 use crate::failure::chain_of;
 use crate::kafka::{Fault, Outgoing, Report, SendError, TransactionError, TransactionalProducer};
 
@@ -177,7 +178,7 @@ impl<'a> Sender<'a> {
             let arrival = |report: &Report| {
                 let item = items.get(report.tag)?;
                 let at = *report.result.as_ref().ok()?;
-                Some((item.at, Arrival { topic: item.record.topic.to_string(), at }))
+                Some((item.at, Arrival { topic: Arc::clone(&item.record.topic), at }))
             };
             let batch: Batch = reports.iter().filter_map(arrival).collect();
             if self.note(&batch)? {
@@ -196,9 +197,13 @@ impl<'a> Sender<'a> {
 
     /// Puts the statuses of what arrived into the open transaction; false when it has to be given up.
     fn note(&mut self, batch: &Batch) -> Result<bool, ReplayError> {
-        for (tag, status) in statuses(self.plan, self.by, batch).enumerate() {
-            let record = record_of(&self.status_topic, &status)?;
-            if offer(&mut self.producer, tag, &record).is_err() {
+        let mut text = StatusText::new(self.plan, self.by)?;
+        let (mut key, mut value) = (Uuid::encode_buffer(), Vec::with_capacity(512));
+        for (tag, (at, arrival)) in batch.iter().enumerate() {
+            let key = self.plan.entries[*at].id.hyphenated().encode_lower(&mut key).as_bytes();
+            value.clear();
+            text.write(&mut value, *at, arrival)?;
+            if patiently(|| self.producer.send_pair(tag, &self.status_topic, key, &value)).is_err() {
                 return Ok(false);
             }
         }
@@ -224,7 +229,7 @@ impl<'a> Sender<'a> {
         for (at, arrival) in &batch {
             match self.taking.get_mut(&*arrival.topic) {
                 Some(count) => *count += 1,
-                None => drop(self.taking.insert(Arc::from(&*arrival.topic), 1)),
+                None => drop(self.taking.insert(Arc::clone(&arrival.topic), 1)),
             }
             if self.watched {
                 self.arrived.insert(*at, arrival.clone());
@@ -365,9 +370,14 @@ fn told(report: &Report) -> String {
 
 /// Puts a record into the open transaction, waiting for room.
 fn offer(producer: &mut TransactionalProducer, tag: usize, record: &Outgoing) -> Result<(), SendError> {
+    patiently(|| producer.send(tag, record))
+}
+
+/// Sends, waiting for room.
+fn patiently(mut send: impl FnMut() -> Result<(), SendError>) -> Result<(), SendError> {
     let begun = Instant::now();
     loop {
-        match producer.send(tag, record) {
+        match send() {
             Err(SendError::QueueFull) if begun.elapsed() < Duration::from_secs(60) => {
                 std::thread::sleep(QUEUE_PAUSE);
             }
