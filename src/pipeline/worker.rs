@@ -5,14 +5,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{Ended, Examined, Judge};
 use crate::config::Ordering;
 use crate::record::Record;
+
+/// At most so many results are handed on together.
+const TOGETHER: usize = 64;
 
 /// Works until the records end or `stop`; what it learns goes into `results`, which closes when it returns.
 pub(super) async fn run(
@@ -24,6 +27,8 @@ pub(super) async fn run(
 ) {
     match ordering {
         Ordering::Partition => in_partition_order(&judge, records, &results, &stop).await,
+        // Where nothing is waited for, the order of the partition costs nothing, and is that of each key.
+        Ordering::Key if judge.gate.is_none() => in_partition_order(&judge, records, &results, &stop).await,
         Ordering::Key => in_key_order(&judge, records, &results, &stop).await,
     }
 }
@@ -97,16 +102,25 @@ async fn in_key_order(
     while open || !running.is_empty() {
         tokio::select! {
             biased;
-            Some::<(Option<Bytes>, Option<Ended>)>((key, ended)) = running.next(), if !running.is_empty() => {
-                let interrupted = ended.is_none();
-                hand_on(results, ended.into_iter().collect());
-                let Some(key) = key else { continue };
-                let waiting = busy.get_mut(&key).and_then(VecDeque::pop_front);
-                match waiting {
-                    // Nothing of a key may overtake its interrupted record.
-                    Some(record) if !interrupted && !stop.is_cancelled() => running.push(start(record)),
-                    _ => drop(busy.remove(&key)),
+            first = running.next(), if !running.is_empty() => {
+                let mut done = Vec::new();
+                let mut next: Option<(Option<Bytes>, Option<Ended>)> = first;
+                while let Some((key, ended)) = next {
+                    let interrupted = ended.is_none();
+                    done.extend(ended);
+                    if let Some(key) = key {
+                        let waiting = busy.get_mut(&key).and_then(VecDeque::pop_front);
+                        match waiting {
+                            // Nothing of a key may overtake its interrupted record.
+                            Some(record) if !interrupted && !stop.is_cancelled() => running.push(start(record)),
+                            _ => drop(busy.remove(&key)),
+                        }
+                    }
+                    // What has ended by now goes on together: each hand-over wakes the finisher, and then the writer.
+                    let more = done.len() < TOGETHER && !running.is_empty();
+                    next = if more { running.next().now_or_never().flatten() } else { None };
                 }
+                hand_on(results, done);
             }
             batch = next(&mut records, stop), if open => {
                 let Some(batch) = batch else {
