@@ -76,6 +76,7 @@ impl KafkaSink {
         SinkError { target: format!("the topic {}", self.topic), source: Box::new(source) }
     }
 
+    /// What is sent but for its headers, which the client copies from the letter.
     fn outgoing(&self, letter: &Envelope) -> Result<Outgoing, SinkError> {
         let value = letter.value().map_err(|e| self.error(e))?;
         Ok(Outgoing {
@@ -83,8 +84,7 @@ impl KafkaSink {
             partition: Some(letter.partition().rem_euclid(self.partitions)),
             key: letter.key().cloned(),
             value: Some(value.into()),
-            headers: letter.headers().cloned().collect(),
-            timestamp_ms: None,
+            ..Outgoing::default()
         })
     }
 
@@ -95,9 +95,9 @@ impl KafkaSink {
         self.alone.producer().take_back();
     }
 
-    async fn send(&self, record: &Outgoing) -> Result<Delivered, SendError> {
-        match self.producer.send(record).await {
-            Err(SendError::TooLarge) => self.alone.send(record).await,
+    async fn send(&self, record: &Outgoing, letter: &Envelope) -> Result<Delivered, SendError> {
+        match self.producer.send(record, letter).await {
+            Err(SendError::TooLarge) => self.alone.send(record, letter).await,
             ended => ended,
         }
     }
@@ -126,10 +126,10 @@ impl Line {
         Ok(())
     }
 
-    async fn send(&self, record: &Outgoing) -> Result<Delivered, SendError> {
+    async fn send(&self, record: &Outgoing, letter: &Envelope) -> Result<Delivered, SendError> {
         loop {
             let producer = self.producer();
-            let sent = match producer.send(record) {
+            let sent = match producer.send_with(record, letter.headers()) {
                 Ok(delivery) => delivery.await,
                 Err(error) => Err(error),
             };
@@ -149,7 +149,7 @@ impl Line {
 impl Sink for KafkaSink {
     async fn publish(&self, letter: &Envelope) -> Result<Receipt, SinkError> {
         let receipt = |at: Delivered| Receipt::acknowledged(at.partition, at.offset);
-        match self.send(&self.outgoing(letter)?).await {
+        match self.send(&self.outgoing(letter)?, letter).await {
             Ok(at) => return Ok(receipt(at)),
             Err(SendError::TooLarge) => {}
             Err(error) => return Err(self.error(error)),
@@ -158,7 +158,7 @@ impl Sink for KafkaSink {
         for shrink in [Envelope::without_payload, Envelope::bare] {
             // One copy at a time: these are the large ones.
             let smaller = shrink(letter.clone());
-            match self.send(&self.outgoing(&smaller)?).await {
+            match self.send(&self.outgoing(&smaller)?, &smaller).await {
                 Ok(at) => {
                     tracing::warn!(
                         id = %letter.letter().id,

@@ -121,6 +121,9 @@ impl Default for ProducerOptions {
     }
 }
 
+/// For so many headers there is room at once.
+const HEADERS: usize = 16;
+
 type Answer = oneshot::Sender<Result<Delivered, SendError>>;
 
 #[derive(Debug, Clone, Default)]
@@ -150,11 +153,11 @@ impl ProducerContext for DeliveryContext {
 }
 
 /// Headers as the client takes them; `None` for none.
-pub(super) fn client_headers(headers: &[Header]) -> Option<OwnedHeaders> {
-    let add = |out: OwnedHeaders, Header { name, value }: &Header| {
-        out.insert(ClientHeader { key: name, value: value.as_deref() })
-    };
-    (!headers.is_empty()).then(|| headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), add))
+pub(super) fn client_headers<'h>(headers: impl IntoIterator<Item = &'h Header>) -> Option<OwnedHeaders> {
+    headers.into_iter().fold(None, |out, Header { name, value }| {
+        let header = ClientHeader { key: name, value: value.as_deref() };
+        Some(out.unwrap_or_else(|| OwnedHeaders::new_with_capacity(HEADERS)).insert(header))
+    })
 }
 
 /// An idempotent producer that waits for all in-sync replicas.
@@ -204,13 +207,25 @@ impl Producer {
     /// # Errors
     /// [`SendError::QueueFull`] and the other errors that the client knows without asking a broker.
     pub fn send(&self, record: &Outgoing) -> Result<Delivery, SendError> {
+        self.send_with(record, &record.headers)
+    }
+
+    /// The same with these headers in place of the record's.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn send_with<'h>(
+        &self,
+        record: &Outgoing,
+        headers: impl IntoIterator<Item = &'h Header>,
+    ) -> Result<Delivery, SendError> {
         let (answer, delivery) = oneshot::channel();
         let mut out = BaseRecord::<[u8], [u8], Box<Answer>>::with_opaque_to(&record.topic, Box::new(answer));
         out.partition = record.partition;
         out.key = record.key.as_deref();
         out.payload = record.value.as_deref();
         out.timestamp = record.timestamp_ms;
-        out.headers = client_headers(&record.headers);
+        out.headers = client_headers(headers);
         match self.inner.send(out) {
             Ok(()) => Ok(Delivery(delivery)),
             Err((error, _)) => Err(SendError::from_client(error)),
