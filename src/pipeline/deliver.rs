@@ -85,6 +85,8 @@ impl Target {
     fn new(uri: Uri, authorization: Option<HeaderValue>, attempt_timeout: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
+        // What a target sends without being asked to is the kernel's to copy, up to this and no further.
+        connector.set_recv_buffer_size(Some(ANSWER_LIMIT));
         connector.enforce_http(false);
         #[cfg(feature = "tls")]
         let connector = hyper_tls::HttpsConnector::new_with_connector(connector);
