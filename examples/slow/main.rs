@@ -59,6 +59,12 @@ struct Flags {
     /// How often each case is measured
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// How many run at once, of the work that sleeps
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 128, 500])]
+    concurrency: Vec<usize>,
+    /// Without the work that posts
+    #[arg(long)]
+    no_http: bool,
     /// Where the audit logs go
     #[arg(long)]
     folder: PathBuf,
@@ -151,10 +157,12 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let topic = format!("slow-{}", std::process::id());
     fill(&runtime, &kafka, &topic, flags.orders);
-    println!("| work | concurrency | orders/s | its time (ms) | of concurrency ÷ time | CPU µs each |");
+    println!(
+        "| work | concurrency | orders/s | its time (ms) | of concurrency ÷ time | user, system µs each |"
+    );
     println!("|---|---|---|---|---|---|");
     for round in 0..flags.rounds {
-        for concurrency in [64, 128, 500] {
+        for &concurrency in &flags.concurrency {
             let name = format!("sleep-{concurrency}-{round}");
             let settings = settings(&flags, &topic, &name, concurrency);
             let clock = Arc::new(Clock::new());
@@ -169,10 +177,12 @@ fn main() {
             let before = cpu();
             run_with(&settings, work, runtime.handle(), &CancellationToken::new()).expect("to the end");
             assert_eq!(clock.count.load(Ordering::Relaxed) as usize, flags.orders);
-            report(&format!("sleeps {SLEEP:?}"), concurrency, &clock, cpu() - before);
+            report(&format!("sleeps {SLEEP:?}"), concurrency, &clock, &cpu_each(before, flags.orders));
             std::fs::remove_file(&settings.events_file).expect("an audit log");
         }
-        http(&flags, &runtime, &topic, round);
+        if !flags.no_http {
+            http(&flags, &runtime, &topic, round);
+        }
     }
 }
 
@@ -201,31 +211,37 @@ fn http(flags: &Flags, runtime: &Runtime, topic: &str, round: usize) {
         seen.join().expect("no panic")
     });
     let rate = flags.orders as f64 / ended.as_secs_f64();
-    let each = (cpu() - before).as_secs_f64() * 1e6 / flags.orders as f64;
+    let each = cpu_each(before, flags.orders);
     println!(
-        "| posts, answered after {SLEEP:?} | {CONCURRENCY} | {rate:.0} | – | – | {each:.1} with the target |"
+        "| posts, answered after {SLEEP:?} | {CONCURRENCY} | {rate:.0} | – | – | {each} with the target |"
     );
     std::fs::remove_file(&settings.events_file).expect("an audit log");
 }
 
-fn report(work: &str, concurrency: usize, clock: &Clock, cpu: Duration) {
+fn report(work: &str, concurrency: usize, clock: &Clock, cpu: &str) {
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     let took = (get(&clock.last_ns) - get(&clock.first_ns)) / 1e9;
     let (count, busy) = (get(&clock.count), get(&clock.busy_ns) / 1e9);
     let (rate, latency) = (count / took, busy / count);
     println!(
-        "| {work} | {concurrency} | {rate:.0} | {:.2} | {:.0} % | {:.1} |",
+        "| {work} | {concurrency} | {rate:.0} | {:.2} | {:.0} % | {cpu} |",
         latency * 1e3,
         rate / (concurrency as f64 / latency) * 100.0,
-        cpu.as_secs_f64() * 1e6 / count,
     );
 }
 
-/// The processor time of this process so far.
-fn cpu() -> Duration {
+/// The processor time of this process so far: user's, system's.
+fn cpu() -> [Duration; 2] {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let (_, rest) = stat.rsplit_once(") ").unwrap_or_default();
-    let ticks: u64 = rest.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let mut ticks = rest.split(' ').skip(11).map(|field| field.parse::<u64>().unwrap_or(0));
     // A tick is a hundredth of a second on Linux.
-    Duration::from_millis(ticks * 10)
+    std::array::from_fn(|_| Duration::from_millis(ticks.next().unwrap_or(0) * 10))
+}
+
+/// What of it each order took since then, in microseconds.
+fn cpu_each(before: [Duration; 2], orders: usize) -> String {
+    let now = cpu();
+    let [user, system] = [0, 1].map(|at| (now[at] - before[at]).as_secs_f64() * 1e6 / orders as f64);
+    format!("{user:.1}, {system:.1}")
 }
