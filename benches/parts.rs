@@ -23,6 +23,7 @@ use pubsub_kafka::models::{DecodeLimits, decode, escape_into, utf8, validate};
 use pubsub_kafka::record::{Header, Record, RecordTimestamp, TimestampKind};
 
 #[path = "../examples/bench/orders.rs"]
+#[allow(dead_code, reason = "the measurements of the whole use more of it")]
 mod orders;
 
 const SIZE: usize = 1250;

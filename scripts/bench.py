@@ -93,15 +93,15 @@ def fresh(folder):
     return folder
 
 
-def tracker_command(topic, group, folder, *more):
+def tracker_command(topic, group, folder, *more, letters=None):
     return [
-        BIN / "tracker", "--topic", topic, "--group", group, "--dlq-topic", f"{topic}-dlq",
+        BIN / "tracker", "--topic", topic, "--group", group, "--dlq-topic", letters or f"{topic}-dlq",
         "--events-file", folder / "tracker.events", "--log-file", folder / "tracker.log", *more,
     ]  # fmt: skip
 
 
-def tracker(topic, group, folder, *more):
-    _, cost = run(*tracker_command(topic, group, folder, "--exit-at-end", *more))
+def tracker(topic, group, folder, *more, letters=None):
+    _, cost = run(*tracker_command(topic, group, folder, "--exit-at-end", *more, letters=letters))
     return {**cost, "seconds": worked_seconds(folder)}
 
 
@@ -110,12 +110,12 @@ def verify(folder):
     return {**cost, "bytes": sum(path.stat().st_size for path in segments(folder))}
 
 
-def outcomes(folder):
+def outcomes(folder, kind=b'"message.received"'):
     """How many outcomes the audit log holds."""
     count = 0
     for path in segments(folder):
         with open(path, "rb") as file:
-            count += sum(b'"message.received"' in line[:120] for line in file)
+            count += sum(b'"message.received"' in line[:120] and kind in line for line in file)
     return count
 
 
@@ -262,6 +262,25 @@ def soak(args):
     return found
 
 
+def failing(args):
+    """Every order breaks a rule: each becomes a dead letter, acknowledged before its line is written."""
+    say(f"filling a topic with {args.records} broken orders of {args.size} bytes on 3 partitions")
+    create_topic("broken", 3)
+    bench("--topic", "broken", "fill", "--broken", "--records", args.records, "--size", args.size)
+    rounds = []
+    for number in range(args.rounds):
+        folder, letters = fresh(args.memory / "failing"), f"broken-dlq-{number}"
+        one = tracker("broken", f"failing-{number}", folder, *args.flag, letters=letters)
+        found = outcomes(folder, b'"outcome":"dead_lettered"')
+        if found != args.records:
+            sys.exit(f"bench: {found} dead letters for {args.records} orders")
+        shutil.rmtree(folder)
+        delete_topic(letters)
+        rounds.append(one)
+        say(bench_report.failing_line(args.records, one))
+    return rounds
+
+
 def machine():
     """What it was measured on."""
     def told(*command):
@@ -293,6 +312,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run")
     parser.add_argument("--seconds", type=int, default=20, help="how long each latency is measured")
     parser.add_argument("--growth", action="store_true", help="measure partitions, trackers and sizes instead")
+    parser.add_argument("--failing", action="store_true", help="measure orders that all become dead letters instead")
     parser.add_argument("--growth-bytes", type=int, default=500_000_000, help="payload of each of those topics, at most")
     parser.add_argument("--soak", type=int, metavar="MINUTES", help="watch the tracker's memory for so long instead")
     parser.add_argument("--soak-rate", type=int, default=2000, help="orders per second of the soak")
@@ -307,11 +327,13 @@ def main():
         return
     if args.growth:
         result["growth"] = growth(args)
+    elif args.failing:
+        result["failing"] = failing(args)
     else:
         result["full"] = full_rate(args)
         save(result, args.out / "results.json")
         result["latency"] = delays(args, result["full"])
-    save(result, args.out / ("growth.json" if args.growth else "results.json"))
+    save(result, args.out / f"{bench_report.file_of(result)}.json")
     text = bench_report.write(result, args.out)
     print(text)
     say(f"written to {args.out}")

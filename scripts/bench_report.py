@@ -180,6 +180,23 @@ def plots(result, out):
         (out / "growth.svg").write_text(bars("Payload through the tracker", "MB/s", rows))
 
 
+def failing_line(records, one):
+    user, system = (one[key] / records * 1e6 for key in ("user_s", "system_s"))
+    return (
+        f"{records / one['seconds']:,.0f} dead letters/s, user {user:.2f} and system {system:.2f} µs each, "
+        f"peak {one['peak_mib']:.0f} MiB"
+    )
+
+
+def failing_table(result):
+    return "".join(f"- {failing_line(result['records'], one)}\n" for one in result["failing"])
+
+
+def file_of(result):
+    """What its files are called."""
+    return next((name for name in ("growth", "failing") if name in result), "results")
+
+
 def write(result, out):
     """Writes the plots and the tables; gives the tables."""
     text = machine_line(result) + "\n"
@@ -187,6 +204,8 @@ def write(result, out):
         text += "\n".join([full_table(result), ratios(result), disk_lines(result), latency_table(result)])
     if "growth" in result:
         text += growth_table(result)
+    if "failing" in result:
+        text += failing_table(result)
     plots(result, out)
-    (out / ("growth.md" if "growth" in result else "results.md")).write_text(text)
+    (out / f"{file_of(result)}.md").write_text(text)
     return text

@@ -40,10 +40,9 @@ pub fn partitions(kafka: &Kafka) -> i32 {
     i32::try_from(topic.partitions().len()).expect("a count")
 }
 
-/// Produces so many orders of this size.
-pub fn run(kafka: &Kafka, records: u64, size: usize) -> Value {
+/// Produces so many of these orders.
+pub fn run(kafka: &Kafka, records: u64, orders: &Orders) -> Value {
     let partitions = partitions(kafka);
-    let orders = Orders::of_size(size);
     let mut config = kafka.config();
     for (key, value) in [
         ("enable.idempotence", "true"),

@@ -23,6 +23,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use rdkafka::ClientConfig;
 
+use crate::orders::Orders;
+
 /// Fills topics, consumes them in the plainest ways, and measures delays.
 #[derive(Parser)]
 struct Flags {
@@ -79,6 +81,9 @@ enum Command {
         /// The size of each payload, in bytes
         #[arg(long, default_value_t = 1250)]
         size: usize,
+        /// Each with a blank status, which breaks a rule
+        #[arg(long)]
+        broken: bool,
     },
     /// The client alone: polls and counts, to the end of every partition
     Consume,
@@ -111,7 +116,10 @@ enum Command {
 fn main() {
     let Flags { kafka, command } = Flags::parse();
     let result = match command {
-        Command::Fill { records, size } => fill::run(&kafka, records, size),
+        Command::Fill { records, size, broken } => {
+            let orders = Orders::of_size(size);
+            fill::run(&kafka, records, &if broken { orders.broken() } else { orders })
+        }
         Command::Consume => consume::run(&kafka),
         Command::Loop { group, events } => plain::run(&kafka, &group, &events),
         Command::Latency { rate, seconds, size, events } => {

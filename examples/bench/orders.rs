@@ -33,6 +33,21 @@ impl Orders {
         Self { before: before.to_owned(), after: after.to_owned() }
     }
 
+    /// The same with blanks as their status: no order of these is valid.
+    ///
+    /// # Panics
+    /// When they are valid all the same.
+    #[must_use]
+    pub fn broken(self) -> Self {
+        let after = self.after.replace("\"status\":\"new\"", "\"status\":\"   \"");
+        let after = after.replace("\"status\":\"pending\"", "\"status\":\"       \"");
+        let broken = Self { before: self.before, after };
+        let (_, text) = broken.order(0);
+        let order = decode(Some(text.as_bytes()), &DecodeLimits { max_message_bytes: usize::MAX });
+        validate(&order.expect("an order")).expect_err("a blank status");
+        broken
+    }
+
     /// The id and the payload of an order.
     pub fn order(&self, number: u64) -> (String, String) {
         let id = format!("{:08x}-0000-4000-8000-{:012x}", number >> 32, number & 0xffff_ffff);
