@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Injects failures of delivery targets and of secondary targets, and prints what they cost the others: the tables of
-# docs/guards.md. Needs a running Kafka (KAFKA_BOOTSTRAP_SERVERS, or localhost:9092); about 7 minutes.
+# docs/guards.md. Needs a running Kafka (KAFKA_BOOTSTRAP_SERVERS, or localhost:9092); about 6 minutes,
+# longer with more rounds. What each round found goes to the standard error.
 #
-#   scripts/guards.sh [--seconds N] [--rate N] [--only delivery|notify]
+#   scripts/guards.sh [--seconds N] [--rounds N] [--rate N] [--only delivery|notify]
 set -euo pipefail
 
 ROOT=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)

@@ -1,9 +1,11 @@
 //! What a failure of one target costs the others, measured: each failure is injected while orders come at an even pace,
-//! and the time from Kafka's acknowledgement to the audit line is taken of what the failure does not concern.
+//! and the time from Kafka's acknowledgement to the audit line is taken of what the failure does not concern. All cases
+//! are run one after the other, those without a failure among them, several times over: medians count, so that what else
+//! the machine does at one moment does not pass for the cost of a failure.
 //! Prints the tables of `docs/guards.md`. Needs Kafka, and a quiet machine for good figures.
 //!
 //! ```text
-//! scripts/guards.sh --seconds 15
+//! scripts/guards.sh
 //! ```
 
 #![allow(
@@ -47,8 +49,11 @@ struct Flags {
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", default_value = "localhost:9092")]
     bootstrap_servers: String,
     /// How long orders are sent in each case
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 3)]
     seconds: u64,
+    /// How often each case is run: all of them one after the other, then again
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
     /// Orders per second, all partitions together
     #[arg(long, default_value_t = 300)]
     rate: u32,
@@ -115,101 +120,188 @@ impl Ground {
         }
     }
 
+    /// What one failure of a delivery target costs the others, once.
+    fn delivered(&mut self, case: &Case) -> Found {
+        let topic = self.topic();
+        let handle = self.runtime.handle();
+        let hit_target = Target::start(handle, case.mood, case.hit);
+        let other_target = Target::start(handle, WELL, Hit::All);
+        let hit_flags = [case.flags, &["--deliver-to", &hit_target.url]].concat();
+        let one = self.tracker(&topic, "hit", &hit_flags);
+        let two = self.tracker(&topic, "other", &["--deliver-to", &other_target.url]);
+        let is_concerned = |at: &load::At| case.hit == Hit::All || at.0 == 0;
+        self.warm_up(&topic, &[&two], |_| true);
+        if case.hit != Hit::All {
+            self.warm_up(&topic, &[&one], |at| !is_concerned(at));
+        }
+        let sent = self.send(&topic, self.flags.rate, Duration::from_secs(self.flags.seconds));
+        std::thread::sleep(LATE);
+        let (first, second) = (one.watch.seen(), two.watch.seen());
+        let (others, other_errors, count) = judge(&sent, &first, |at| !is_concerned(at));
+        let (target, target_errors, _) = judge(&sent, &second, |_| true);
+        let concerned: Vec<_> = sent.keys().filter(|at| is_concerned(at)).map(|at| first.get(at)).collect();
+        let ended = |how| concerned.iter().flatten().filter(|(_, is_processed)| *is_processed == how).count();
+        Found {
+            others: (count > 0).then_some((others, other_errors)),
+            target: (target, target_errors),
+            concerned: [ended(true), ended(false), concerned.iter().filter(|found| found.is_none()).count()],
+        }
+    }
+
     fn delivery(&mut self) {
-        let gone = Mood::Gone;
-        let key = ["--ordering", "key"];
-        let bulkhead = ["--ordering", "key", "--partition-concurrency", "20"];
+        let mut found: Vec<Vec<Found>> = CASES.iter().map(|_| Vec::new()).collect();
+        for round in 1..=self.flags.rounds {
+            for (case, found) in CASES.iter().zip(&mut found) {
+                let one = self.delivered(case);
+                eprintln!("round {round}: {}, {}: {one:?}", case.ordering, case.name);
+                found.push(one);
+            }
+        }
         println!(
-            "| order kept by | the target | for | other partitions: p50, p99, most (ms) | errors | other target: p50, p99, most (ms) | errors | orders concerned: processed, dead letters, waiting |"
+            "| order kept by | the target | for | other partitions: p50; p99 (ms) | errors | other target: p50; p99 (ms) | errors | orders concerned: processed, dead letters, waiting |"
         );
         println!("|---|---|---|---|---|---|---|---|");
-        for (ordering, flags, name, mood, hit) in [
-            ("partition", &[][..], "works", Mood::Well(Duration::ZERO), Hit::PartitionZero),
-            ("partition", &[], "fails (503)", Mood::Fails, Hit::PartitionZero),
-            ("partition", &[], "slow (30 s)", Mood::Hangs, Hit::PartitionZero),
-            ("partition", &[], "flaps", Mood::Flaps, Hit::PartitionZero),
-            ("key", &key, "works", Mood::Well(Duration::ZERO), Hit::PartitionZero),
-            ("key", &key, "fails (503)", Mood::Fails, Hit::PartitionZero),
-            ("key", &key, "slow (30 s)", Mood::Hangs, Hit::PartitionZero),
-            ("key, partition-concurrency 20", &bulkhead, "slow (30 s)", Mood::Hangs, Hit::PartitionZero),
-            ("key", &key, "flaps", Mood::Flaps, Hit::PartitionZero),
-            ("partition", &[], "gone", gone, Hit::All),
-            ("partition", &[], "slow (30 s)", Mood::Hangs, Hit::All),
-            ("partition", &[], "flaps", Mood::Flaps, Hit::All),
-        ] {
-            let topic = self.topic();
-            let handle = self.runtime.handle();
-            let hit_target = Target::start(handle, mood, hit);
-            let other_target = Target::start(handle, Mood::Well(Duration::ZERO), Hit::All);
-            let hit_flags = [flags, &["--deliver-to", &hit_target.url]].concat();
-            let one = self.tracker(&topic, "hit", &hit_flags);
-            let two = self.tracker(&topic, "other", &["--deliver-to", &other_target.url]);
-            let is_concerned = |at: &load::At| hit == Hit::All || at.0 == 0;
-            self.warm_up(&topic, &[&two], |_| true);
-            if hit != Hit::All {
-                self.warm_up(&topic, &[&one], |at| !is_concerned(at));
-            }
-            let sent = self.send(&topic, self.flags.rate, Duration::from_secs(self.flags.seconds));
-            std::thread::sleep(Duration::from_secs(1));
-            let (first, second) = (one.watch.seen(), two.watch.seen());
-            let (others, other_errors, count) = judge(&sent, &first, |at| !is_concerned(at));
-            let (target, target_errors, _) = judge(&sent, &second, |_| true);
-            let concerned: Vec<_> =
-                sent.keys().filter(|at| is_concerned(at)).map(|at| first.get(at)).collect();
-            let ended =
-                |how| concerned.iter().flatten().filter(|(_, is_processed)| *is_processed == how).count();
-            let partitions = if count == 0 { "–".to_owned() } else { shown(others) };
+        for (case, found) in CASES.iter().zip(&found) {
+            let others: Vec<_> = found.iter().filter_map(|one| one.others).collect();
+            let targets: Vec<_> = found.iter().map(|one| one.target).collect();
+            let [processed, dead, waiting] =
+                std::array::from_fn(|at| found.iter().map(|one| one.concerned[at]).sum::<usize>());
             println!(
-                "| {ordering} | {name} | {} | {partitions} | {} | {} | {target_errors} | {}, {}, {} |",
-                if hit == Hit::All { "all" } else { "partition 0" },
-                if count == 0 { "–".to_owned() } else { other_errors.to_string() },
-                shown(target),
-                ended(true),
-                ended(false),
-                concerned.iter().filter(|found| found.is_none()).count(),
+                "| {} | {} | {} | {} | {} | {processed}, {dead}, {waiting} |",
+                case.ordering,
+                case.name,
+                if case.hit == Hit::All { "all" } else { "partition 0" },
+                shown(&others),
+                shown(&targets),
             );
         }
     }
 
+    /// What a secondary target costs the critical path, once.
+    fn notified(&mut self, mood: Option<Mood>) -> (([f64; 3], usize), String) {
+        let topic = self.topic();
+        let handle = self.runtime.handle();
+        let main = Target::start(handle, WELL, Hit::All);
+        let second = mood.map(|mood| Target::start(handle, mood, Hit::All));
+        let mut flags = vec!["--deliver-to", &main.url];
+        flags.extend(second.iter().flat_map(|second| ["--notify", &second.url]));
+        let mut tracker = self.tracker(&topic, "main", &flags);
+        self.warm_up(&topic, &[&tracker], |_| true);
+        let sent = self.send(&topic, self.flags.rate, Duration::from_secs(self.flags.seconds));
+        std::thread::sleep(LATE);
+        let (times, errors, _) = judge(&sent, &tracker.watch.seen(), |_| true);
+        tracker.program.signal("TERM");
+        assert_eq!(tracker.program.ended_within(Duration::from_secs(30)), Some(0));
+        ((times, errors), last_words(&tracker.log))
+    }
+
     fn notify(&mut self) {
-        println!(
-            "| the secondary target | p50, p99, most (ms) | errors | posted, failed, dropped: full, out, ended |"
-        );
-        println!("|---|---|---|---|");
-        let well = Mood::Well(Duration::ZERO);
-        let none = ("none", None);
-        for (name, mood) in [
-            none,
-            ("works", Some(well)),
-            none,
+        const MOODS: [(&str, Option<Mood>); 5] = [
+            ("none", None),
+            ("works", Some(WELL)),
             ("gone", Some(Mood::Gone)),
-            none,
             ("slow (30 s)", Some(Mood::Hangs)),
-            none,
             ("floods", Some(Mood::Floods)),
-            none,
-        ] {
-            let topic = self.topic();
-            let handle = self.runtime.handle();
-            let main = Target::start(handle, well, Hit::All);
-            let second = mood.map(|mood| Target::start(handle, mood, Hit::All));
-            let mut flags = vec!["--deliver-to", &main.url];
-            flags.extend(second.iter().flat_map(|second| ["--notify", &second.url]));
-            let mut tracker = self.tracker(&topic, "main", &flags);
-            self.warm_up(&topic, &[&tracker], |_| true);
-            let sent = self.send(&topic, self.flags.rate, Duration::from_secs(self.flags.seconds));
-            std::thread::sleep(Duration::from_secs(1));
-            let (times, errors, _) = judge(&sent, &tracker.watch.seen(), |_| true);
-            tracker.program.signal("TERM");
-            assert_eq!(tracker.program.ended_within(Duration::from_secs(30)), Some(0));
-            println!("| {name} | {} | {errors} | {} |", shown(times), last_words(&tracker.log));
+        ];
+        let mut found = MOODS.map(|_| Vec::new());
+        let mut words = MOODS.map(|_| String::new());
+        for round in 0..self.flags.rounds {
+            // Each round begins with another one, so that none always follows the same.
+            for at in (0..MOODS.len()).map(|at| (at + round) % MOODS.len()) {
+                let (name, mood) = MOODS[at];
+                let (one, said) = self.notified(mood);
+                eprintln!("round {}: secondary target {name}: {one:?}", round + 1);
+                found[at].push(one);
+                words[at] = said;
+            }
+        }
+        println!(
+            "| the secondary target | p50; p99 (ms) | errors | p99 ÷ that without | the last round: posted, failed, dropped: full, out, ended |"
+        );
+        println!("|---|---|---|---|---|");
+        let usual = p99(&found[0])[1];
+        for (((name, _), found), words) in MOODS.iter().zip(&found).zip(&words) {
+            println!("| {name} | {} | {:.2} | {words} |", shown(found), p99(found)[1] / usual);
         }
     }
 }
 
-fn shown(milliseconds: [f64; 3]) -> String {
-    let [half, p99, most] = milliseconds;
-    format!("{half:.1}, {p99:.1}, {most:.1}")
+/// A failure of a delivery target, and how its tracker is set.
+struct Case {
+    ordering: &'static str,
+    flags: &'static [&'static str],
+    name: &'static str,
+    mood: Mood,
+    hit: Hit,
+}
+
+/// What one run of a case has shown: times and errors.
+#[derive(Debug)]
+struct Found {
+    others: Option<([f64; 3], usize)>,
+    target: ([f64; 3], usize),
+    /// Processed, dead letters, waiting.
+    concerned: [usize; 3],
+}
+
+const WELL: Mood = Mood::Well(Duration::ZERO);
+/// What has no line so long after the last order was sent counts as an error.
+const LATE: Duration = Duration::from_secs(1);
+
+const CASES: [Case; 13] = {
+    const fn case(
+        ordering: &'static str,
+        flags: &'static [&'static str],
+        name: &'static str,
+        mood: Mood,
+        hit: Hit,
+    ) -> Case {
+        Case { ordering, flags, name, mood, hit }
+    }
+    const KEY: &[&str] = &["--ordering", "key"];
+    const BULKHEAD: &[&str] = &["--ordering", "key", "--partition-concurrency", "20"];
+    const NO_GUARD: &[&str] = &["--ordering", "key", "--outage-guard", "off"];
+    let one = Hit::PartitionZero;
+    [
+        case("partition", &[], "works", WELL, one),
+        case("partition", &[], "fails (503)", Mood::Fails, one),
+        case("partition", &[], "slow (30 s)", Mood::Hangs, one),
+        case("partition", &[], "flaps", Mood::Flaps, one),
+        case("key", KEY, "works", WELL, one),
+        case("key", KEY, "fails (503)", Mood::Fails, one),
+        case("key, outage-guard off", NO_GUARD, "fails (503)", Mood::Fails, one),
+        case("key", KEY, "slow (30 s)", Mood::Hangs, one),
+        case("key, partition-concurrency 20", BULKHEAD, "slow (30 s)", Mood::Hangs, one),
+        case("key", KEY, "flaps", Mood::Flaps, one),
+        case("partition", &[], "gone", Mood::Gone, Hit::All),
+        case("partition", &[], "slow (30 s)", Mood::Hangs, Hit::All),
+        case("partition", &[], "flaps", Mood::Flaps, Hit::All),
+    ]
+};
+
+/// The p99 of the rounds: the least, the median, the most.
+fn p99(rounds: &[([f64; 3], usize)]) -> [f64; 3] {
+    let mut each: Vec<f64> = rounds.iter().map(|([_, p99, _], _)| *p99).collect();
+    each.sort_unstable_by(f64::total_cmp);
+    [each[0], middle(&each), each[each.len() - 1]]
+}
+
+/// The median of what is in order.
+fn middle(sorted: &[f64]) -> f64 {
+    let half = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[half - 1], sorted[half]) } else { sorted[half] }
+}
+
+/// Two cells: medians over the rounds, and the errors of all of them.
+fn shown(rounds: &[([f64; 3], usize)]) -> String {
+    if rounds.is_empty() {
+        return "– | –".to_owned();
+    }
+    let mut halves: Vec<f64> = rounds.iter().map(|([half, ..], _)| *half).collect();
+    halves.sort_unstable_by(f64::total_cmp);
+    let [least, median, most] = p99(rounds);
+    let errors: usize = rounds.iter().map(|(_, errors)| errors).sum();
+    format!("{:.1}; {median:.1} ({least:.1}–{most:.1}) | {errors}", middle(&halves))
 }
 
 /// What the tracker said of its secondary target when it ended.
