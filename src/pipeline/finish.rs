@@ -22,11 +22,12 @@ use crate::trace::Span;
 
 /// How many results are taken together.
 const GROUP: usize = 64;
-/// How many dead letters are under way at once.
-const LETTERS_AT_ONCE: usize = 512;
-/// How many bytes of records may become dead letters at once: each is held once more as a letter, and again by the
-/// client.
-const LETTERS_BYTES: usize = 2 << 20;
+/// How many dead letters set out together, and of how many bytes of records; the next ones wait until all of them are
+/// acknowledged. A letter is up to three times as long as its record, so that they are about one request. The client has one
+/// request of a partition under way; while more letters wait behind it for longer than its linger time, its thread asks
+/// without a pause whether it may send, on the processor that everybody else needs.
+const LETTERS_AT_ONCE: usize = 256;
+const LETTERS_BYTES: usize = 320 << 10;
 /// How long to wait before a dead letter that could not be stored is tried again.
 const SINK_PAUSE: Duration = Duration::from_secs(1);
 /// How often a dead letter topic that stays unwritable is reported.
@@ -68,7 +69,8 @@ impl Finisher {
         loop {
             // What is ready and has nothing before it goes straight into its line.
             let mut page = Page::new(self, count);
-            while letters.len() < LETTERS_AT_ONCE && letter_bytes < LETTERS_BYTES {
+            let mut is_open = letters.is_empty();
+            while is_open {
                 let Some(Ended { record, deserialized, result, letter }) = results.next() else { break };
                 count -= 1;
                 match result {
@@ -86,6 +88,7 @@ impl Finisher {
                         letter_bytes += bytes;
                         places.push_back(Place::Letter(bytes));
                         letters.push_back(self.settle(record, deserialized, exhausted, letter));
+                        is_open = letters.len() < LETTERS_AT_ONCE && letter_bytes < LETTERS_BYTES;
                     }
                 }
             }
