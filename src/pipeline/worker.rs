@@ -131,7 +131,7 @@ async fn in_key_order(
                     match &record.key {
                         None => running.push(start(record)),
                         Some(key) => match busy.get_mut(key) {
-                            Some(waiting) => waiting.push_back(record),
+                            Some(waiting) => waiting.push_back(record.apart()),
                             None => {
                                 busy.insert(key.clone(), VecDeque::new());
                                 running.push(start(record));
