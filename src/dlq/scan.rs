@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use crate::kafka::{KafkaError, Lent, Reader};
+use crate::kafka::{KafkaError, Reader};
 use crate::record::Record;
 
 /// How much goes from thread to thread at once: records, and about how many bytes.
@@ -18,28 +18,6 @@ const BATCH: (usize, usize) = (256, 512 << 10);
 pub(super) fn scan<T: Send>(
     mut reader: Reader,
     make: impl Fn(Record) -> T + Sync,
-    each: impl FnMut(T) -> ControlFlow<()>,
-) -> Result<(), KafkaError> {
-    go_through(|| reader.read(), Record::size_bytes, make, each)
-}
-
-/// The same with records that are lent: `make` takes out of each what it needs.
-///
-/// # Errors
-/// What the reader says.
-pub(super) fn scan_lent<T: Send>(
-    mut reader: Reader,
-    make: impl Fn(&Lent<'_>) -> T + Sync,
-    each: impl FnMut(T) -> ControlFlow<()>,
-) -> Result<(), KafkaError> {
-    let mut lender = reader.lend();
-    go_through(|| lender.read(), |lent| lent.payload().len(), |lent| make(&lent), each)
-}
-
-fn go_through<R: Send, T: Send>(
-    read: impl FnMut() -> Result<Option<R>, KafkaError> + Send,
-    size: impl Fn(&R) -> usize + Send,
-    make: impl Fn(R) -> T + Sync,
     mut each: impl FnMut(T) -> ControlFlow<()>,
 ) -> Result<(), KafkaError> {
     let workers = thread::available_parallelism().map_or(2, usize::from);
@@ -47,7 +25,7 @@ fn go_through<R: Send, T: Send>(
         let make = &make;
         let (mut batches, mut results) = (Vec::new(), Vec::new());
         for _ in 0..workers {
-            let (to_worker, given) = sync_channel::<Vec<R>>(1);
+            let (to_worker, given) = sync_channel::<Vec<Record>>(1);
             let (made, from_worker) = sync_channel::<Vec<T>>(1);
             batches.push(to_worker);
             results.push(from_worker);
@@ -59,7 +37,7 @@ fn go_through<R: Send, T: Send>(
                 }
             });
         }
-        let reading = scope.spawn(move || read_into(read, size, &batches));
+        let reading = scope.spawn(move || read_into(&mut reader, &batches));
         // Batches go to the workers in turn, so their results come back in turn.
         for from in results.iter().cycle() {
             let Ok(batch) = from.recv() else { break };
@@ -73,17 +51,13 @@ fn go_through<R: Send, T: Send>(
     })
 }
 
-fn read_into<R>(
-    mut read: impl FnMut() -> Result<Option<R>, KafkaError>,
-    size: impl Fn(&R) -> usize,
-    workers: &[SyncSender<Vec<R>>],
-) -> Result<(), KafkaError> {
+fn read_into(reader: &mut Reader, workers: &[SyncSender<Vec<Record>>]) -> Result<(), KafkaError> {
     let (most, most_bytes) = BATCH;
     let mut in_turn = workers.iter().cycle();
     let (mut batch, mut bytes) = (Vec::with_capacity(most), 0);
-    let mut send = |batch: Vec<R>| in_turn.next().is_some_and(|to| to.send(batch).is_ok());
-    while let Some(record) = read()? {
-        bytes += size(&record);
+    let mut send = |batch: Vec<Record>| in_turn.next().is_some_and(|to| to.send(batch).is_ok());
+    while let Some(record) = reader.read()? {
+        bytes += record.size_bytes();
         batch.push(record);
         if batch.len() == most || bytes >= most_bytes {
             bytes = 0;

@@ -10,8 +10,6 @@ pub mod embedded;
 mod error;
 #[cfg(feature = "dlq")]
 mod follower;
-#[cfg(feature = "dlq")]
-mod lent;
 mod native;
 #[cfg(feature = "dlq")]
 mod offsets;
@@ -27,8 +25,6 @@ pub use consumer::{Commit, CommitReport, Consumer, ConsumerOptions, Event, Group
 pub use error::KafkaError;
 #[cfg(feature = "dlq")]
 pub use follower::Follower;
-#[cfg(feature = "dlq")]
-pub use lent::{Lender, Lent};
 pub use producer::{Delivered, Delivery, Outgoing, Producer, ProducerOptions, SendError};
 pub use reader::{Reader, committed_offsets};
 pub use refusal::{Reason, Refusal};

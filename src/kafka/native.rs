@@ -44,6 +44,8 @@ pub(super) struct EventQueue {
     topic: Arc<str>,
     /// Where the bytes of records go.
     arena: Arena,
+    /// Whether records come without their headers.
+    leaves_headers: bool,
 }
 
 // SAFETY: librdkafka's queues may be used from any thread; `&mut self` in `poll` keeps it to one at a time.
@@ -73,7 +75,18 @@ impl EventQueue {
     pub(super) fn of(client: *mut sys::rd_kafka_t) -> Option<Self> {
         // SAFETY: the pointer is a live client's (the caller took it from one that it owns).
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(client) };
-        (!queue.is_null()).then(|| Self { queue, topic: Arc::from(""), arena: Arena::default() })
+        (!queue.is_null()).then(|| Self {
+            queue,
+            topic: Arc::from(""),
+            arena: Arena::default(),
+            leaves_headers: false,
+        })
+    }
+
+    /// Records come without their headers from now on.
+    #[cfg(feature = "dlq")]
+    pub(super) fn leave_headers(&mut self) {
+        self.leaves_headers = true;
     }
 
     /// Asks for a commit whose answer arrives in this queue. (Where it is asked for otherwise, the answer goes to a
@@ -96,7 +109,8 @@ impl EventQueue {
     ) -> Option<NativeEvent> {
         // SAFETY: the client is live; the queue is ours, and destroyed with `answers`.
         let queue = unsafe { sys::rd_kafka_queue_new(client) };
-        let mut answers = Self { queue, topic: Arc::from(""), arena: Arena::default() };
+        let mut answers =
+            Self { queue, topic: Arc::from(""), arena: Arena::default(), leaves_headers: false };
         match answers.commit(client, offsets) {
             RDKafkaErrorCode::NoError => answers.poll(timeout),
             code => Some(NativeEvent::Commit { error: Some(code), offsets: Vec::new() }),
@@ -150,7 +164,7 @@ impl EventQueue {
                 timestamp: timestamp(message),
                 key: bytes(message.key, message.key_len).map(|key| self.arena.copy(key)),
                 value: bytes(message.payload, message.len).map(|value| self.arena.copy(value)),
-                headers: headers(message, &mut self.arena),
+                headers: if self.leaves_headers { Vec::new() } else { headers(message, &mut self.arena) },
             })
         }
     }

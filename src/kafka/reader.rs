@@ -9,15 +9,13 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{LoggingContext, client_config};
-#[cfg(feature = "dlq")]
-use super::lent::Lender;
 use super::native::{EventQueue, NativeEvent};
 use super::{Admin, KafkaError};
 use crate::config::KafkaSettings;
 use crate::record::Record;
 
 /// How long a read may make no progress.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A topic that is being read once.
 pub struct Reader {
@@ -161,10 +159,12 @@ impl Reader {
         }
     }
 
-    /// The same records, lent instead of copied.
+    /// The same records without their headers, for who does not look at them: they cost as much as all the rest.
     #[cfg(feature = "dlq")]
-    pub fn lend(&mut self) -> Lender<'_> {
-        Lender { client: &self.client, topic: &self.topic, open: &mut self.open }
+    #[must_use]
+    pub fn without_headers(mut self) -> Self {
+        self.queue.leave_headers();
+        self
     }
 
     /// The next record; `None` when every partition is read to its end.

@@ -50,9 +50,9 @@ impl Letter {
 
     /// The same for who sends it again and knows already that it is one of our own: from the value alone, without what a
     /// replay does not need, and without the number of earlier replays. One that nobody can read has no id.
-    pub(super) fn read_to_replay(partition: i32, offset: i64, value: &[u8]) -> Self {
-        own::read_to_replay(partition, offset, value)
-            .unwrap_or_else(|| Self::blank(Dialect::Unknown, partition, offset))
+    pub(super) fn read_to_replay(record: &Record) -> Self {
+        own::read_to_replay(record)
+            .unwrap_or_else(|| Self::blank(Dialect::Unknown, record.partition, record.offset))
     }
 
     /// A place, and nothing else.

@@ -153,9 +153,9 @@ fn bytes_of(text: Option<Text<'_>>, base64: Option<Text<'_>>) -> Option<Option<B
 
 /// The same for a replay, from the value alone: without reason, error and stack, group and host, times of failure and
 /// replays. What is passed over may be anything. `None` when the value is no envelope.
-pub(super) fn read_to_replay(partition: i32, offset: i64, value: &[u8]) -> Option<Letter> {
+pub(super) fn read_to_replay(record: &Record) -> Option<Letter> {
     // All of it at once is quicker than each string by itself.
-    let letter: Replayed<'_> = serde_json::from_str(utf8(value).ok()?).ok()?;
+    let letter: Replayed<'_> = serde_json::from_str(utf8(record.payload()).ok()?).ok()?;
     let timestamp = match letter.original_timestamp {
         None => None,
         Some(text) => {
@@ -184,7 +184,7 @@ pub(super) fn read_to_replay(partition: i32, offset: i64, value: &[u8]) -> Optio
         headers: headers.collect::<Option<_>>()?,
         headers_omitted: has(metadata::HEADERS_LEFT_OUT),
         root_id: letter.root_id.unwrap_or(letter.id),
-        ..Letter::blank(Dialect::PubsubKafka, partition, offset)
+        ..Letter::blank(Dialect::PubsubKafka, record.partition, record.offset)
     })
 }
 

@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 
 use super::PlanEntry;
 use crate::config::KafkaSettings;
-use crate::dlq::scan::{scan, scan_lent};
+use crate::dlq::scan::scan;
 use crate::dlq::{Dialect, Letter};
-use crate::kafka::{Admin, KafkaError, Lent, Reader};
+use crate::kafka::{Admin, KafkaError, Reader};
 use crate::record::Record;
 
 /// A gap between two entries that is cheaper to jump over than to read.
@@ -117,16 +117,15 @@ pub(super) fn feed(
     // Of our own the value says all that is needed.
     let all_are_ours = chosen.iter().all(|(_, entry)| entry.dialect == Some(Dialect::PubsubKafka));
     for ranges in rounds {
-        let of = |place, letter: &dyn Fn() -> Letter| {
-            (place, wanted.contains(&place).then(|| Box::new(Understood::of(letter()))))
+        let make = |record: Record| {
+            let place = (record.partition, record.offset);
+            let read = if all_are_ours { Letter::read_to_replay } else { Letter::read };
+            (place, wanted.contains(&place).then(|| Box::new(Understood::of(read(&record)))))
         };
-        let make = |record: Record| of((record.partition, record.offset), &|| Letter::read(&record));
-        let make_lent = |lent: &Lent<'_>| {
-            let place @ (partition, offset) = (lent.partition(), lent.offset());
-            of(place, &|| Letter::read_to_replay(partition, offset, lent.payload()))
-        };
+        let reader = Reader::over(kafka, topic, &ranges)?;
+        let reader = if all_are_ours { reader.without_headers() } else { reader };
         let mut is_wanted = true;
-        let take = |((partition, offset), letter): (_, Option<Box<Understood>>)| {
+        scan(reader, make, |((partition, offset), letter)| {
             let Some(lane) = lanes.get_mut(&partition) else { return ControlFlow::Continue(()) };
             lane.passed(offset);
             if let Some(letter) = letter {
@@ -134,13 +133,7 @@ pub(super) fn feed(
             }
             is_wanted = lane.due(give);
             if is_wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        };
-        let reader = Reader::over(kafka, topic, &ranges)?;
-        if all_are_ours {
-            scan_lent(reader, make_lent, take)?;
-        } else {
-            scan(reader, make, take)?;
-        }
+        })?;
         if !is_wanted {
             return Ok(());
         }
