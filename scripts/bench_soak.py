@@ -51,8 +51,9 @@ def soak(minutes, rate, producer, tracker, folder):
         for process in (making, working):
             process.send_signal(signal.SIGTERM)
         making.wait(60)
-        if working.wait(60) != 0:
-            sys.exit("bench: the tracker did not end well")
+        ended = working.wait(60)
+    if ended != 0:
+        sys.exit("bench: the tracker did not end well")
     judged = [sample for sample in samples if sample[0] >= minutes * 60 * WARM_UP]
     found = sorted(mib for _, mib in judged)
     return {
