@@ -132,8 +132,8 @@ impl Record {
         self.headers.iter().rev().find(|h| h.name == name)?.value.as_deref()
     }
 
-    /// The same record in memory of its own. What is read together shares memory, which a record that has to wait for
-    /// something would keep from being used again.
+    /// The same record in memory of its own. Records that are read one after the other share memory, all of which one that
+    /// waits longer than the others would keep.
     #[must_use]
     pub fn apart(mut self) -> Self {
         let values = self.headers.iter_mut().map(|header| &mut header.value);

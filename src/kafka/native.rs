@@ -157,6 +157,7 @@ impl EventQueue {
                 let reason = text(sys::rd_kafka_message_errstr(message)).into_owned();
                 return failed(Some(partition), message.offset, message.err, reason, false);
             }
+            self.arena.begin(partition);
             NativeEvent::Record(Record {
                 topic: Arc::clone(&self.topic),
                 partition,

@@ -56,7 +56,7 @@ impl Judge {
     pub(super) fn examine(&self, record: Record) -> Examined {
         let traced = Traced::begin(self.traces.as_ref(), &record);
         if self.takes_any && self.gate.is_some() {
-            return Examined::ToDeliver(record.apart(), traced);
+            return Examined::ToDeliver(record, traced);
         }
         let begun = Instant::now();
         // A panic here is a defect of ours; its record must not take the partition with it.
@@ -64,12 +64,11 @@ impl Judge {
             .unwrap_or_else(|_| (false, Some(Failure::new(Category::Unknown, "reading the order panicked"))));
         let result = match (failure, &self.gate) {
             (Some(failure), _) => Err(Exhausted::at_once(failure)),
-            (None, Some(_)) => return Examined::ToDeliver(record.apart(), traced),
+            (None, Some(_)) => return Examined::ToDeliver(record, traced),
             (None, None) => Ok(1),
         };
         self.stats.process.observe(begun.elapsed());
         let letter = traced.end(&result, self.traces.as_ref());
-        let record = if result.is_ok() { record } else { record.apart() };
         Examined::Ended(Ended { record, deserialized, result, letter })
     }
 

@@ -54,26 +54,35 @@ pub(super) struct Tail<'a> {
 /// after them nobody knows, and the record is processed, which a genuine one among them makes a repeat and never a loss.
 const CANDIDATES: usize = 16;
 
+/// How many bytes of them are kept in all, which is twice what may be in flight by default. For what goes beyond it the same
+/// is true.
+const CANDIDATE_BYTES: usize = 64 << 20;
+
 /// Dead letters that may be of open records, by the record's offset, in the order in which they were written.
 #[derive(Default)]
-struct Candidates(BTreeMap<i64, Vec<(DeadLetter, Receipt)>>);
+struct Candidates {
+    by_offset: BTreeMap<i64, Vec<(DeadLetter, Receipt)>>,
+    bytes: usize,
+}
 
 impl Candidates {
     fn note(&mut self, offset: i64, letter: DeadLetter, receipt: Receipt) {
-        let letters = self.0.entry(offset).or_default();
-        if letters.len() < CANDIDATES {
+        let bytes = size_of::<DeadLetter>() + letter.original_payload.bytes().map_or(0, <[u8]>::len);
+        let letters = self.by_offset.entry(offset).or_default();
+        if letters.len() < CANDIDATES && self.bytes + bytes <= CANDIDATE_BYTES {
+            self.bytes += bytes;
             letters.push((letter, receipt));
         }
     }
 
     /// The offsets from the first to behind the last; `None` when there are none.
     fn range(&self) -> Option<(i64, i64)> {
-        Some((*self.0.first_key_value()?.0, *self.0.last_key_value()?.0 + 1))
+        Some((*self.by_offset.first_key_value()?.0, *self.by_offset.last_key_value()?.0 + 1))
     }
 
     /// Takes those of a record: the first that holds it, and the places of those that do not.
     fn of(&mut self, record: &Record) -> (Option<(DeadLetter, Receipt)>, Vec<Receipt>) {
-        let letters = self.0.remove(&record.offset).unwrap_or_default();
+        let letters = self.by_offset.remove(&record.offset).unwrap_or_default();
         let (genuine, forged): (Vec<_>, Vec<_>) =
             letters.into_iter().partition(|(letter, _)| Envelope::holds(letter, record));
         (genuine.into_iter().next(), forged.into_iter().map(|(_, receipt)| receipt).collect())
@@ -81,7 +90,7 @@ impl Candidates {
 
     /// The rest, whose records nobody has any more: the first of each.
     fn of_the_gone(self) -> impl Iterator<Item = (DeadLetter, Receipt)> {
-        self.0.into_values().filter_map(|letters| letters.into_iter().next())
+        self.by_offset.into_values().filter_map(|letters| letters.into_iter().next())
     }
 }
 
@@ -122,7 +131,8 @@ impl Tail<'_> {
                 for receipt in forged {
                     self.warn_of(&record, &receipt, genuine.is_some());
                 }
-                found.extend(genuine.map(|(letter, receipt)| judged(record, letter, receipt, limits)));
+                found
+                    .extend(genuine.map(|(letter, receipt)| judged(record.apart(), letter, receipt, limits)));
             }
         }
         // Their records are gone, so that nobody processes them.

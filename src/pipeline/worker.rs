@@ -127,11 +127,12 @@ async fn in_key_order(
                     open = false;
                     continue;
                 };
-                for record in batch {
+                // Each may wait for itself, and those around it in memory do not.
+                for record in batch.into_iter().map(Record::apart) {
                     match &record.key {
                         None => running.push(start(record)),
                         Some(key) => match busy.get_mut(key) {
-                            Some(waiting) => waiting.push_back(record.apart()),
+                            Some(waiting) => waiting.push_back(record),
                             None => {
                                 busy.insert(key.clone(), VecDeque::new());
                                 running.push(start(record));
