@@ -247,6 +247,23 @@ pub fn in_sending_order(mut keyed: Vec<(u64, PlanEntry)>) -> Vec<PlanEntry> {
 }
 
 #[cfg(test)]
+impl Plan {
+    /// A plan for tests, of these entries and nothing else.
+    pub(crate) fn of(entries: Vec<PlanEntry>) -> Self {
+        Self {
+            plan_id: Uuid::from_u128(7),
+            created: Timestamp::UNIX_EPOCH,
+            by: String::new(),
+            dlq_topic: "orders-dlq".to_owned(),
+            filters: Vec::new(),
+            include_superseded: false,
+            seen: Offsets::new(),
+            entries,
+        }
+    }
+}
+
+#[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
@@ -288,16 +305,7 @@ pub(super) mod tests {
     #[test]
     fn the_question_says_how_many_go_where() {
         let to = |target: Option<&str>| PlanEntry { target: target.map(str::to_owned), ..entry(0, 1, 1) };
-        let mut plan = Plan {
-            plan_id: Uuid::nil(),
-            created: Timestamp::UNIX_EPOCH,
-            by: String::new(),
-            dlq_topic: "orders-dlq".to_owned(),
-            filters: Vec::new(),
-            include_superseded: false,
-            seen: Offsets::new(),
-            entries: vec![to(Some("orders"))],
-        };
+        let mut plan = Plan::of(vec![to(Some("orders"))]);
         assert_eq!(plan.question(None), "Replay 1 dead letter: 1 to orders. Go on?");
         plan.entries.extend([to(Some("bills")), to(None), to(Some("orders"))]);
         let question = "Replay 4 dead letters: 1 to bills, 2 to orders, 1 without a target. Go on?";

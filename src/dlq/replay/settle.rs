@@ -152,7 +152,6 @@ fn raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, serde_json::Er
 #[cfg(test)]
 mod tests {
     use super::super::PlanEdit;
-    use super::super::plan::Offsets;
     use super::super::plan::tests::entry;
     use super::*;
     use crate::kafka::Delivered;
@@ -164,16 +163,7 @@ mod tests {
             edited: Some(PlanEdit::to(b"[]")),
             ..entry(0, 2, 3)
         };
-        let plan = Plan {
-            plan_id: Uuid::from_u128(7),
-            created: Timestamp::UNIX_EPOCH,
-            by: String::new(),
-            dlq_topic: "orders-dlq".to_owned(),
-            filters: Vec::new(),
-            include_superseded: false,
-            seen: Offsets::new(),
-            entries: vec![entry(0, 1, 1), edited],
-        };
+        let plan = Plan::of(vec![entry(0, 1, 1), edited]);
         let by = "\u{202e}me\"@host\u{1b}";
         let at =
             |topic: &str, offset| Arrival { topic: topic.into(), at: Delivered { partition: 2, offset } };

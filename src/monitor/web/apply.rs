@@ -220,16 +220,7 @@ mod tests {
 
     #[test]
     fn only_a_yes_to_the_plans_own_question_is_one() {
-        let plan = Plan {
-            plan_id: Uuid::nil(),
-            created: Timestamp::UNIX_EPOCH,
-            by: String::new(),
-            dlq_topic: "orders-dlq".to_owned(),
-            filters: Vec::new(),
-            include_superseded: false,
-            seen: Default::default(),
-            entries: Vec::new(),
-        };
+        let plan = Plan::of(Vec::new());
         let question = plan.question(None);
         for (body, is_confirmed) in [
             (serde_json::json!({ "question": question, "answer": "yes" }), true),
