@@ -6,7 +6,13 @@ use std::str;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 use thiserror::Error;
+
+/// Text of JSON that stays where it is as long as nothing in it is escaped: within an `Option`, serde copies a bare `Cow`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+pub struct BorrowedText<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 /// The two JSON fields of one value: `x` and `x_base64`. At most one of them is filled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

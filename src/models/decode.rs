@@ -1,5 +1,5 @@
-//! Payload → order, in one pass (or in two, where the text is not plain), with every way in which a payload can be unreadable as a type of its own. Errors
-//! hold no content of the payload but a duplicate key, shortened and escaped.
+//! Payload → order, in one pass (or in two, where the text is not plain), with every way in which a payload can be
+//! unreadable as a type of its own. Errors hold no content of the payload but a duplicate key, shortened and escaped.
 
 use std::str;
 

@@ -18,7 +18,7 @@ mod wide;
 mod wire;
 
 pub use audit_entry::{AuditEntry, Outcome};
-pub use bytes_field::{BytesField, BytesFieldError};
+pub use bytes_field::{BorrowedText, BytesField, BytesFieldError};
 pub use dead_letter::{DeadLetter, DeadLetterHeader, OriginalPayload, dead_letter_id};
 pub use decode::{DecodeError, DecodeLimits, MAX_DEPTH, decode};
 pub use health_entry::{HealthEntry, HealthLevel};

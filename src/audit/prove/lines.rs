@@ -18,7 +18,7 @@ use crate::audit::chain::read_hex;
 use crate::audit::control::{CHECKPOINT, GAP, SEALED};
 use crate::audit::{Chain, Checkpoint, Gap, Hashing, VerifyError, scan, segments};
 use crate::config::AuditSettings;
-use crate::models::{AuditEntry, Outcome};
+use crate::models::{AuditEntry, BorrowedText, Outcome};
 
 /// Everything that the files say of the topic.
 #[derive(Debug, Default)]
@@ -173,19 +173,19 @@ struct Wire<'a> {
     #[serde(borrow)]
     event_type: Cow<'a, str>,
     #[serde(borrow)]
-    kafka_topic: Option<Text<'a>>,
+    kafka_topic: Option<BorrowedText<'a>>,
     kafka_partition: Option<i32>,
     kafka_offset: Option<i64>,
     #[serde(borrow)]
-    kafka_key: Option<Text<'a>>,
+    kafka_key: Option<BorrowedText<'a>>,
     #[serde(borrow)]
-    kafka_key_base64: Option<Text<'a>>,
+    kafka_key_base64: Option<BorrowedText<'a>>,
     #[serde(borrow)]
-    raw_message: Option<Text<'a>>,
+    raw_message: Option<BorrowedText<'a>>,
     #[serde(borrow)]
-    raw_message_base64: Option<Text<'a>>,
+    raw_message_base64: Option<BorrowedText<'a>>,
     #[serde(borrow)]
-    raw_message_hash: Option<Text<'a>>,
+    raw_message_hash: Option<BorrowedText<'a>>,
     message_size: Option<u64>,
     outcome: Option<Outcome>,
     dlq_id: Option<Uuid>,
@@ -193,16 +193,13 @@ struct Wire<'a> {
     dlq_offset: Option<i64>,
 }
 
-/// Borrowed where nothing is escaped: serde borrows no `Option<Cow>` by itself.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 fn said(line: &[u8], topic: &str) -> Said {
     let Ok(wire) = serde_json::from_slice::<Wire<'_>>(line) else { return Said::Unreadable };
     match &*wire.event_type {
         AuditEntry::MESSAGE_RECEIVED => match &wire.kafka_topic {
-            Some(Text(found)) if found == topic => found_in(&wire).map_or(Said::Unreadable, Said::Outcome),
+            Some(BorrowedText(found)) if found == topic => {
+                found_in(&wire).map_or(Said::Unreadable, Said::Outcome)
+            }
             Some(_) => Said::OtherTopic,
             None => Said::Unreadable,
         },
@@ -218,7 +215,7 @@ fn found_in(wire: &Wire<'_>) -> Option<Found> {
     let payload = bytes(wire.raw_message.as_ref(), wire.raw_message_base64.as_ref())?;
     let content = match &wire.raw_message_hash {
         Some(_) if payload.is_some() => return None,
-        Some(Text(hash)) => {
+        Some(BorrowedText(hash)) => {
             let key = key.map(|key| *blake3::hash(&key).as_bytes());
             Some(content(key, Some(read_hex(hash.as_bytes())?)))
         }
@@ -238,11 +235,14 @@ fn found_in(wire: &Wire<'_>) -> Option<Found> {
 
 /// The bytes that two fields stand for: `Some(None)` for null, `None` for what is neither.
 #[expect(clippy::option_option, reason = "null and unreadable are two things")]
-fn bytes<'a>(text: Option<&'a Text<'_>>, base64: Option<&'a Text<'_>>) -> Option<Option<Cow<'a, [u8]>>> {
+fn bytes<'a>(
+    text: Option<&'a BorrowedText<'_>>,
+    base64: Option<&'a BorrowedText<'_>>,
+) -> Option<Option<Cow<'a, [u8]>>> {
     match (text, base64) {
         (Some(_), Some(_)) => None,
-        (Some(Text(text)), None) => Some(Some(Cow::Borrowed(text.as_bytes()))),
-        (None, Some(Text(base64))) => Some(Some(Cow::Owned(BASE64.decode(base64.as_bytes()).ok()?))),
+        (Some(BorrowedText(text)), None) => Some(Some(Cow::Borrowed(text.as_bytes()))),
+        (None, Some(BorrowedText(base64))) => Some(Some(Cow::Owned(BASE64.decode(base64.as_bytes()).ok()?))),
         (None, None) => Some(None),
     }
 }

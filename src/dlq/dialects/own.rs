@@ -16,7 +16,7 @@ use crate::dlq::envelope::metadata;
 use crate::dlq::headers;
 use crate::dlq::letter::{Dialect, Letter, Payload};
 use crate::failure::Category;
-use crate::models::{BytesField, DeadLetter, OriginalPayload, utf8};
+use crate::models::{BorrowedText, BytesField, DeadLetter, OriginalPayload, utf8};
 use crate::record::{Header, Record, RecordTimestamp, TimestampKind};
 
 /// Whether the record says that it is one of ours. A record's own headers of these names are never kept by us, and
@@ -103,11 +103,6 @@ pub(super) fn read_to_count(record: &Record) -> Option<Letter> {
     Some(counted)
 }
 
-/// Text that stays where it is as long as nothing in it is escaped; within an `Option`, a bare `Cow` is always copied.
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 /// What a replay needs of an envelope. Everything else is passed over.
 #[derive(Deserialize)]
 struct Replayed<'a> {
@@ -117,17 +112,17 @@ struct Replayed<'a> {
     original_partition: i32,
     original_offset: i64,
     #[serde(borrow)]
-    original_key: Option<Text<'a>>,
+    original_key: Option<BorrowedText<'a>>,
     #[serde(borrow)]
-    original_payload: Option<Text<'a>>,
+    original_payload: Option<BorrowedText<'a>>,
     #[serde(borrow)]
-    original_timestamp: Option<Text<'a>>,
+    original_timestamp: Option<BorrowedText<'a>>,
     #[serde(default, borrow)]
-    metadata: BTreeMap<Text<'a>, IgnoredAny>,
+    metadata: BTreeMap<BorrowedText<'a>, IgnoredAny>,
     #[serde(borrow)]
-    original_key_base64: Option<Text<'a>>,
+    original_key_base64: Option<BorrowedText<'a>>,
     #[serde(borrow)]
-    original_payload_base64: Option<Text<'a>>,
+    original_payload_base64: Option<BorrowedText<'a>>,
     original_payload_hash: Option<String>,
     original_payload_size: Option<u64>,
     #[serde(default, borrow)]
@@ -140,13 +135,13 @@ struct ReplayedHeader<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow)]
-    value: Option<Text<'a>>,
+    value: Option<BorrowedText<'a>>,
     #[serde(borrow)]
-    value_base64: Option<Text<'a>>,
+    value_base64: Option<BorrowedText<'a>>,
 }
 
 /// `None` when nobody can tell the bytes.
-fn bytes_of(text: Option<Text<'_>>, base64: Option<Text<'_>>) -> Option<Option<Bytes>> {
+fn bytes_of(text: Option<BorrowedText<'_>>, base64: Option<BorrowedText<'_>>) -> Option<Option<Bytes>> {
     let field = BytesField { text: text.map(|text| text.0), base64: base64.map(|text| text.0) };
     Some(field.decode().ok()?.map(Bytes::from))
 }
@@ -163,7 +158,7 @@ pub(super) fn read_to_replay(record: &Record) -> Option<Letter> {
             Some(RecordTimestamp { millis, kind: TimestampKind::CreateTime })
         }
     };
-    let has = |name: &'static str| letter.metadata.contains_key(&Text(Cow::Borrowed(name)));
+    let has = |name: &'static str| letter.metadata.contains_key(&BorrowedText(Cow::Borrowed(name)));
     let header = |header: ReplayedHeader<'_>| {
         let value = bytes_of(header.value, header.value_base64)?;
         Some(Header { name: header.name.into_owned(), value })
