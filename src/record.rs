@@ -1,5 +1,6 @@
 //! One consumed record, owned: what the client's buffer held, copied out once. Knows nothing of what the bytes mean.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -58,14 +59,14 @@ pub struct RecordTimestamp {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The header's name.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// The value; Kafka tells null from empty.
     pub value: Option<Bytes>,
 }
 
 impl Header {
     /// A header with a value.
-    pub fn new(name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
         Self { name: name.into(), value: Some(value.into()) }
     }
 }

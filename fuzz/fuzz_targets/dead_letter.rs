@@ -15,6 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(letter) = serde_json::from_slice::<DeadLetter>(bytes) else { return };
     let written = to_safe_string(&letter).expect("a dead letter has a form in JSON");
     assert!(!written.contains(is_unsafe));
+    assert_eq!(letter.to_json(), written.as_bytes());
     // The wire holds milliseconds, so only what was written once comes back unchanged.
     let again: DeadLetter = serde_json::from_str(&written).expect("what was written can be read");
     assert_eq!(to_safe_string(&again).ok(), Some(written));

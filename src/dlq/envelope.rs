@@ -1,13 +1,15 @@
 //! A dead letter as it is stored: the JSON value, the key, and the headers (the record's own, ours, and Spring's origin
 //! set). What an earlier failure of the same record left in the headers is replaced, never piled up.
 
+use std::io::Write as _;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Exhausted;
 use crate::models::{
-    DeadLetter, DeadLetterHeader, OriginalPayload, dead_letter_id, format_timestamp, safe_short, write_safe,
+    DeadLetter, DeadLetterHeader, OriginalPayload, dead_letter_id, format_timestamp, safe_short,
 };
 use crate::record::{Header, Record};
 
@@ -53,8 +55,9 @@ pub(super) mod metadata {
 const HEADER_ERROR_CHARS: usize = 1000;
 /// The longest replay id that is carried on; ours are shorter.
 const REPLAY_ID_BYTES: usize = 256;
-/// About how long the JSON of a letter is without its payload and its error.
-const OTHER_FIELDS_BYTES: usize = 1000;
+/// For so many headers, and so many bytes of values, there is room at once.
+const HEADERS: usize = 16;
+const HEADERS_BYTES: usize = 512;
 /// The longest error text in a letter that was too large otherwise.
 const SHORT_ERROR_CHARS: usize = 200;
 
@@ -80,6 +83,8 @@ impl Envelope {
         let own_headers: Vec<Header> =
             record.headers.iter().filter(|h| !is_from_a_failure(&h.name)).cloned().collect();
         let retry_count = attempts.saturating_sub(1);
+        // One level for each line of the stack, all of them in the message.
+        let levels = failure.stack();
         let letter = DeadLetter {
             id,
             timestamp: Timestamp::now(),
@@ -90,8 +95,8 @@ impl Envelope {
             original_payload: OriginalPayload::from_record(record.value.as_deref()),
             original_timestamp: record.timestamp.and_then(|t| Timestamp::from_millisecond(t.millis).ok()),
             failure_reason: failure.category(),
-            error_message: failure.chain(),
-            error_stack: Some(failure.stack().join("\n")),
+            error_message: levels.join(": "),
+            error_stack: Some(levels.join("\n")),
             consumer_group: group.to_owned(),
             processing_host: host.to_owned(),
             retry_count,
@@ -103,26 +108,40 @@ impl Envelope {
             original_headers: own_headers.iter().map(plain).collect(),
             root_id,
         };
-        let mut dlq_headers = vec![
-            Header::new(headers::ID, id.to_string()),
-            Header::new(headers::REASON, failure.category().as_str()),
-            Header::new(headers::ERROR, safe_short(&letter.error_message, HEADER_ERROR_CHARS)),
-            Header::new(headers::RETRY_COUNT, retry_count.to_string()),
-            Header::new(headers::FIRST_FAILURE, format_timestamp(*first_failure)),
-            Header::new(headers::LAST_FAILURE, format_timestamp(*last_failure)),
-            Header::new(headers::REPLAY_COUNT, replay_count.to_string()),
-        ];
+        let mut ours = Values::default();
+        ours.text(headers::ID, id);
+        ours.bytes(headers::REASON, failure.category().as_str());
+        let error = safe_short(&letter.error_message, HEADER_ERROR_CHARS);
+        ours.bytes(headers::ERROR, &*error);
+        ours.text(headers::RETRY_COUNT, retry_count);
+        let first = format_timestamp(*first_failure);
+        ours.bytes(headers::FIRST_FAILURE, &*first);
+        // Most fail once.
+        let last = if last_failure == first_failure { first } else { format_timestamp(*last_failure) };
+        ours.bytes(headers::LAST_FAILURE, &*last);
+        ours.text(headers::REPLAY_COUNT, replay_count);
         if let Some(root_id) = root_id {
-            dlq_headers.push(Header::new(headers::ROOT_ID, root_id.to_string()));
+            ours.text(headers::ROOT_ID, root_id);
         }
         // Whoever writes to the topic can write this header: without a limit a letter of it could fit nowhere.
         if let Some(replay_id) =
             record.last_header(headers::REPLAY_ID).filter(|id| id.len() <= REPLAY_ID_BYTES)
         {
-            dlq_headers.push(Header::new(headers::REPLAY_ID, Bytes::copy_from_slice(replay_id)));
+            ours.bytes(headers::REPLAY_ID, replay_id);
         }
-        spring_headers(&mut dlq_headers, record, group, &letter.error_message);
-        Self { letter, partition: record.partition, key: record.key.clone(), own_headers, dlq_headers }
+        spring_headers(&mut ours, record, group, &error);
+        Self {
+            letter,
+            partition: record.partition,
+            key: record.key.clone(),
+            own_headers,
+            dlq_headers: ours.into_headers(),
+        }
+    }
+
+    /// The dead letter alone.
+    pub fn into_letter(self) -> DeadLetter {
+        self.letter
     }
 
     /// The value.
@@ -131,16 +150,8 @@ impl Envelope {
     }
 
     /// The value as it is stored: JSON in which no control character stands as itself.
-    ///
-    /// # Errors
-    /// The serializer's, which a letter of strings and numbers gives no cause for.
-    pub fn value(&self) -> Result<Vec<u8>, serde_json::Error> {
-        // Escaped it is longer, seldom by more than a quarter.
-        let payload = self.letter.original_payload.bytes().map_or(0, <[u8]>::len);
-        let texts = self.letter.error_message.len() + self.letter.error_stack.as_ref().map_or(0, String::len);
-        let mut out = Vec::with_capacity(OTHER_FIELDS_BYTES + payload + payload / 4 + texts);
-        write_safe(&mut out, &self.letter)?;
-        Ok(out)
+    pub fn value(&self) -> Vec<u8> {
+        self.letter.to_json()
     }
 
     /// The origin's partition: the dead letter goes to the same number.
@@ -212,7 +223,10 @@ impl Envelope {
 }
 
 fn plain(header: &Header) -> DeadLetterHeader {
-    DeadLetterHeader { name: header.name.clone(), value: header.value.as_ref().map(|value| value.to_vec()) }
+    DeadLetterHeader {
+        name: header.name.clone().into_owned(),
+        value: header.value.as_ref().map(|value| value.to_vec()),
+    }
 }
 
 /// Whether a header was left by a dead letter or a replay of this record.
@@ -220,23 +234,50 @@ fn is_from_a_failure(name: &str) -> bool {
     name.starts_with(headers::PREFIX) || name.starts_with(headers::SPRING_PREFIX)
 }
 
-/// Spring Kafka's origin set, in its own binary encoding: big-endian integers, text as UTF-8.
-fn spring_headers(out: &mut Vec<Header>, record: &Record, group: &str, error: &str) {
-    out.extend([
-        Header::new("kafka_dlt-original-topic", record.topic.to_string()),
-        Header::new("kafka_dlt-original-partition", record.partition.to_be_bytes().to_vec()),
-        Header::new("kafka_dlt-original-offset", record.offset.to_be_bytes().to_vec()),
-    ]);
-    if let Some(timestamp) = record.timestamp {
-        out.extend([
-            Header::new("kafka_dlt-original-timestamp", timestamp.millis.to_be_bytes().to_vec()),
-            Header::new("kafka_dlt-original-timestamp-type", timestamp.kind.as_str()),
-        ]);
+/// Headers whose values stand one behind the other in one piece of memory: there are a dozen small ones for each letter.
+struct Values {
+    text: Vec<u8>,
+    /// Their names, and where their values end.
+    ends: Vec<(&'static str, usize)>,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self { text: Vec::with_capacity(HEADERS_BYTES), ends: Vec::with_capacity(HEADERS) }
     }
-    out.extend([
-        Header::new("kafka_dlt-original-consumer-group", group.to_owned()),
-        Header::new("kafka_dlt-exception-message", safe_short(error, HEADER_ERROR_CHARS)),
-    ]);
+}
+
+impl Values {
+    fn bytes(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
+        self.text.extend_from_slice(value.as_ref());
+        self.ends.push((name, self.text.len()));
+    }
+
+    fn text(&mut self, name: &'static str, value: impl std::fmt::Display) {
+        // Writing into a Vec cannot fail.
+        drop(write!(self.text, "{value}"));
+        self.ends.push((name, self.text.len()));
+    }
+
+    fn into_headers(self) -> Vec<Header> {
+        let text = Bytes::from(self.text);
+        let mut start = 0;
+        let header = |(name, end)| Header::new(name, text.slice(std::mem::replace(&mut start, end)..end));
+        self.ends.into_iter().map(header).collect()
+    }
+}
+
+/// Spring Kafka's origin set, in its own binary encoding: big-endian integers, text as UTF-8.
+fn spring_headers(out: &mut Values, record: &Record, group: &str, error: &str) {
+    out.bytes("kafka_dlt-original-topic", &*record.topic);
+    out.bytes("kafka_dlt-original-partition", record.partition.to_be_bytes());
+    out.bytes("kafka_dlt-original-offset", record.offset.to_be_bytes());
+    if let Some(timestamp) = record.timestamp {
+        out.bytes("kafka_dlt-original-timestamp", timestamp.millis.to_be_bytes());
+        out.bytes("kafka_dlt-original-timestamp-type", timestamp.kind.as_str());
+    }
+    out.bytes("kafka_dlt-original-consumer-group", group);
+    out.bytes("kafka_dlt-exception-message", error);
 }
 
 #[cfg(test)]
@@ -255,7 +296,7 @@ mod tests {
             Some(RecordTimestamp { millis: 1_700_000_000_000, kind: TimestampKind::CreateTime });
         record.headers = vec![
             Header::new("trace", "1"),
-            Header { name: "trace".to_owned(), value: None },
+            Header { name: "trace".into(), value: None },
             Header::new("trace", ""),
         ];
         record
@@ -296,7 +337,7 @@ mod tests {
         replayed.headers.push(Header::new(headers::REPLAY_ID, "r-1"));
         replayed.headers.push(Header::new(headers::REPLAY_COUNT, "1"));
         let second = Envelope::seal(&replayed, &exhausted(), "group", "host");
-        let mut names: Vec<_> = second.headers().map(|h| h.name.as_str()).filter(|n| *n != "trace").collect();
+        let mut names: Vec<_> = second.headers().map(|h| &*h.name).filter(|n| *n != "trace").collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();
@@ -324,7 +365,7 @@ mod tests {
         let hash = blake3::hash(b"{\"a\":1}").to_hex().to_string();
         assert_eq!(letter.original_payload, OriginalPayload::Omitted { hash, size: 7 });
         assert!(envelope.key().is_none() && value(&envelope, "trace").is_empty());
-        assert!(envelope.value().expect("JSON").len() < 2000);
+        assert!(envelope.value().len() < 2000);
     }
 
     #[test]
@@ -338,7 +379,7 @@ mod tests {
         let bare = Envelope::seal(&record, &exhausted(), "group", "host").bare();
         let headers: usize =
             bare.headers().map(|h| h.name.len() + h.value.as_ref().map_or(0, Bytes::len)).sum();
-        assert!(headers < 3000 && bare.value().expect("JSON").len() < 2000, "{headers}");
+        assert!(headers < 3000 && bare.value().len() < 2000, "{headers}");
     }
 
     #[cfg(feature = "tracker")]

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempts::attempt;
 use super::{Attempted, Envelope, Exhausted, Receipt, RetryPolicy, Sink, SinkError};
 use crate::failure::{Category, Failure};
+use crate::models::DeadLetter;
 use crate::record::Record;
 
 /// What a handler needs to know.
@@ -191,11 +192,12 @@ impl<S: Sink> Handler<S> {
     pub async fn bury(&self, record: &Record, exhausted: &Exhausted) -> Result<Buried, SinkError> {
         let envelope = Envelope::seal(record, exhausted, &self.config.group, &self.config.host);
         let receipt = self.sink.publish(&envelope).await?;
+        let DeadLetter { id, error_message, .. } = envelope.into_letter();
         Ok(Buried {
             category: exhausted.failure.category(),
-            error: exhausted.failure.chain(),
+            error: error_message,
             attempts: exhausted.attempts,
-            id: envelope.letter().id,
+            id,
             receipt,
         })
     }

@@ -113,6 +113,6 @@ impl TryFrom<HeaderField<'_>> for Header {
             }
             HeaderField::Text { name, value } => (name, BytesField { text: value, base64: None }),
         };
-        Ok(Self { name: name.into_owned(), value: field.decode()?.map(Into::into) })
+        Ok(Self { name: name.into_owned().into(), value: field.decode()?.map(Into::into) })
     }
 }

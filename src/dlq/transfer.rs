@@ -253,7 +253,7 @@ mod tests {
             let mut record = Record::new("dlq", place.0, place.1);
             record.key = key.map(Bytes::from);
             record.value = value.map(Bytes::from);
-            let header = |(name, value): (String, Option<Vec<u8>>)| Header { name, value: value.map(Bytes::from) };
+            let header = |(name, value): (String, Option<Vec<u8>>)| Header { name: name.into(), value: value.map(Bytes::from) };
             record.headers = headers.into_iter().map(header).collect();
             record.timestamp = timestamp.map(|(millis, created)| {
                 let kind = if created { TimestampKind::CreateTime } else { TimestampKind::LogAppendTime };
@@ -269,7 +269,7 @@ mod tests {
         for value in
             [None, Some(Bytes::new()), Some(Bytes::from_static(b"\xff")), Some(Bytes::from_static(b"null"))]
         {
-            record.headers.push(Header { name: "h".to_owned(), value });
+            record.headers.push(Header { name: "h".into(), value });
         }
         assert_eq!(there_and_back(&record), record);
     }

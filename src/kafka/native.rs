@@ -301,7 +301,7 @@ unsafe fn headers(message: &sys::rd_kafka_message_t, arena: &mut Arena) -> Vec<H
             let code = sys::rd_kafka_header_get_all(list, at, &raw mut name, &raw mut value, &raw mut size);
             if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                 let value = bytes(value, size).map(|value| arena.copy(value));
-                found.push(Header { name: text(name).into_owned(), value });
+                found.push(Header { name: text(name).into_owned().into(), value });
             }
         }
         found

@@ -105,8 +105,8 @@ pub struct ProducerOptions {
     pub max_message_bytes: usize,
     /// How much may wait in the client's queue, in bytes; at least one record of the largest size.
     pub queue_bytes: usize,
-    /// Whether each record goes in a batch of its own.
-    pub alone: bool,
+    /// How many records go in a batch at most. So many of one partition set out at once.
+    pub batch_records: usize,
 }
 
 impl Default for ProducerOptions {
@@ -116,7 +116,7 @@ impl Default for ProducerOptions {
             message_timeout: Duration::from_secs(30),
             max_message_bytes: 1_000_000,
             queue_bytes: 64 << 20,
-            alone: false,
+            batch_records: 10_000,
         }
     }
 }
@@ -177,13 +177,14 @@ impl Producer {
     /// # Errors
     /// [`KafkaError::Config`] when the client refuses a property.
     pub fn new(settings: &KafkaSettings, options: &ProducerOptions) -> Result<Self, KafkaError> {
+        let batch_records = options.batch_records.to_string();
         let linger = options.linger_ms.to_string();
         let timeout = options.message_timeout.as_millis().to_string();
         let max_bytes = options.max_message_bytes.to_string();
         // A record larger than the whole queue would be told to wait for room for ever.
         let queue_bytes = options.queue_bytes.max(options.max_message_bytes.saturating_add(1024));
         let queue_kb = queue_bytes.div_ceil(1024).max(1024).to_string();
-        let mut config = client_config(
+        let config = client_config(
             settings,
             &[
                 ("enable.idempotence", "true"),
@@ -192,12 +193,10 @@ impl Producer {
                 ("linger.ms", &linger),
                 ("message.timeout.ms", &timeout),
                 ("message.max.bytes", &max_bytes),
+                ("batch.num.messages", &batch_records),
                 ("queue.buffering.max.kbytes", &queue_kb),
             ],
         );
-        if options.alone {
-            config.set("batch.num.messages", "1");
-        }
         let inner = config.create_with_context(DeliveryContext).map_err(KafkaError::config)?;
         Ok(Self { inner })
     }

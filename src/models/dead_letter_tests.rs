@@ -209,6 +209,7 @@ proptest! {
         prop_assert_eq!(&serde_json::from_slice::<DeadLetter>(&plain).unwrap(), &letter);
         let safe = crate::models::to_safe_string(&letter).unwrap();
         prop_assert!(!safe.contains(crate::models::is_unsafe));
+        prop_assert_eq!(String::from_utf8(letter.to_json()).unwrap(), &*safe);
         prop_assert_eq!(&serde_json::from_str::<DeadLetter>(&safe).unwrap(), &letter);
     }
 }

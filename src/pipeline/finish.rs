@@ -22,12 +22,9 @@ use crate::trace::Span;
 
 /// How many results are taken together.
 const GROUP: usize = 64;
-/// How many dead letters set out together, and of how many bytes of records; the next ones wait until all of them are
-/// acknowledged. A letter is up to three times as long as its record, so that they are about one request. The client has one
-/// request of a partition under way; while more letters wait behind it for longer than its linger time, its thread asks
-/// without a pause whether it may send, on the processor that everybody else needs.
-const LETTERS_AT_ONCE: usize = 256;
-const LETTERS_BYTES: usize = 320 << 10;
+/// Of how many bytes of records dead letters set out together; the next ones wait until all of them are acknowledged. The
+/// letter of a small record is two to three times as long, so that [`KafkaSink::AT_ONCE`] are about one request.
+const LETTERS_BYTES: usize = 384 << 10;
 /// How long to wait before a dead letter that could not be stored is tried again.
 const SINK_PAUSE: Duration = Duration::from_secs(1);
 /// How often a dead letter topic that stays unwritable is reported.
@@ -88,7 +85,7 @@ impl Finisher {
                         letter_bytes += bytes;
                         places.push_back(Place::Letter(bytes));
                         letters.push_back(self.settle(record, deserialized, exhausted, letter));
-                        is_open = letters.len() < LETTERS_AT_ONCE && letter_bytes < LETTERS_BYTES;
+                        is_open = letters.len() < KafkaSink::AT_ONCE && letter_bytes < LETTERS_BYTES;
                     }
                 }
             }

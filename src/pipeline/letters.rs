@@ -218,7 +218,7 @@ mod tests {
     fn stored(record: &Record, group: &str) -> Record {
         let exhausted = Exhausted::at_once(Failure::new(Category::Processing, "503"));
         let envelope = Envelope::seal(record, &exhausted, group, "host");
-        let mut stored = Record::new("orders-dlq", 1, 70).with_value(envelope.value().expect("JSON"));
+        let mut stored = Record::new("orders-dlq", 1, 70).with_value(envelope.value());
         stored.headers = envelope.headers().cloned().collect();
         stored
     }

@@ -106,7 +106,7 @@ mod tests {
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn record(headers: &[(&str, &[u8])]) -> Record {
+    fn record(headers: &[(&'static str, &[u8])]) -> Record {
         let mut record = Record::new("orders", 0, 1);
         record.headers = headers.iter().map(|(name, value)| Header::new(*name, value.to_vec())).collect();
         record
@@ -122,8 +122,8 @@ mod tests {
         let both = record(&[("tracestate", b"a=1,b=2"), ("x", b""), ("traceparent", PARENT.as_bytes())]);
         let found = carried(&both).expect("a context");
         let again: Vec<_> = found.headers().map(|header| (header.name, header.value)).collect();
-        assert_eq!(again[0], ("traceparent".to_owned(), Some(PARENT.into())));
-        assert_eq!(again[1], ("tracestate".to_owned(), Some("a=1,b=2".into())));
+        assert_eq!(again[0], ("traceparent".into(), Some(PARENT.into())));
+        assert_eq!(again[1], ("tracestate".into(), Some("a=1,b=2".into())));
         // The last one counts, as everywhere; a later version is read as far as it is known.
         let later = "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more";
         let found = carried(&record(&[("traceparent", b"x"), ("traceparent", later.as_bytes())]));

@@ -52,7 +52,7 @@ pub(super) fn read(record: &Record) -> Option<Letter> {
             .original_headers
             .into_iter()
             .filter(|h| !is_added_header(&h.name))
-            .map(|h| Header { name: h.name, value: h.value.map(Bytes::from) })
+            .map(|h| Header { name: h.name.into(), value: h.value.map(Bytes::from) })
             .collect(),
         reason: letter.failure_reason,
         error: letter.error_message,
@@ -161,7 +161,7 @@ pub(super) fn read_to_replay(record: &Record) -> Option<Letter> {
     let has = |name: &'static str| letter.metadata.contains_key(&BorrowedText(Cow::Borrowed(name)));
     let header = |header: ReplayedHeader<'_>| {
         let value = bytes_of(header.value, header.value_base64)?;
-        Some(Header { name: header.name.into_owned(), value })
+        Some(Header { name: header.name.into_owned().into(), value })
     };
     let headers = letter.original_headers.into_iter().filter(|h| !is_added_header(&h.name)).map(header);
     let inline = bytes_of(letter.original_payload, letter.original_payload_base64)?;

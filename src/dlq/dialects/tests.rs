@@ -11,7 +11,7 @@ use crate::record::{RecordTimestamp, TimestampKind};
 const CREATED: RecordTimestamp =
     RecordTimestamp { millis: 1_700_000_000_000, kind: TimestampKind::CreateTime };
 
-fn record(headers: &[(&str, &[u8])]) -> Record {
+fn record(headers: &[(&'static str, &[u8])]) -> Record {
     let mut record = Record::new("orders-dlq", 1, 77).with_key("o-1").with_value("{}");
     record.timestamp = Some(CREATED);
     record.headers = headers.iter().map(|(name, value)| Header::new(*name, value.to_vec())).collect();
@@ -230,7 +230,7 @@ fn sealed(source: &Record, bare: bool) -> Record {
     if bare {
         envelope = envelope.bare();
     }
-    let mut record = Record::new("orders-dlq", 2, 5).with_value(envelope.value().unwrap());
+    let mut record = Record::new("orders-dlq", 2, 5).with_value(envelope.value());
     record.key = envelope.key().cloned();
     record.headers = envelope.headers().cloned().collect();
     record
@@ -242,7 +242,7 @@ fn source() -> Record {
         Some(RecordTimestamp { millis: 1_700_000_000_000, kind: TimestampKind::LogAppendTime });
     source.headers = vec![
         Header::new("trace", "1"),
-        Header { name: "trace".to_owned(), value: None },
+        Header { name: "trace".into(), value: None },
         Header::new("trace", vec![0xff]),
     ];
     source
@@ -281,7 +281,7 @@ fn counting_sees_what_reading_sees() {
 
 #[test]
 fn a_replay_sees_in_the_value_alone_what_reading_sees() {
-    let null_header = Header { name: "none".to_owned(), value: None };
+    let null_header = Header { name: "none".into(), value: None };
     let headers = vec![Header::new("trace", "1"), null_header, Header::new("odd", &b"\xff\x00"[..])];
     let whole = Record { headers, ..source() };
     let text =
@@ -354,7 +354,7 @@ proptest! {
         record.value = value.map(Bytes::from);
         record.timestamp = Some(RecordTimestamp { millis, kind: TimestampKind::CreateTime });
         let header = |(name, value): (&&str, &Option<Vec<u8>>)| {
-            Header { name: (*name).to_owned(), value: value.clone().map(Bytes::from) }
+            Header { name: (*name).to_owned().into(), value: value.clone().map(Bytes::from) }
         };
         record.headers = names.iter().zip(&values).map(header).collect();
         let letter = Letter::read(&record);

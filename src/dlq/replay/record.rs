@@ -101,7 +101,7 @@ pub(in crate::dlq) mod tests {
             key: Some(Bytes::from("k")),
             key_omitted: false,
             payload: Payload::Inline(Bytes::from("{}")),
-            headers: vec![Header::new("trace", "1"), Header { name: "trace".to_owned(), value: None }],
+            headers: vec![Header::new("trace", "1"), Header { name: "trace".into(), value: None }],
             headers_omitted: false,
             reason: Category::Validation,
             error: "bad".to_owned(),
@@ -138,7 +138,7 @@ pub(in crate::dlq) mod tests {
         let text = |value: &Option<Bytes>| {
             value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
         };
-        let found: Vec<_> = out.headers.iter().map(|h| (h.name.as_str(), text(&h.value))).collect();
+        let found: Vec<_> = out.headers.iter().map(|h| (&*h.name, text(&h.value))).collect();
         let replay_id = entry(2, 7, 42).replay_id.to_string();
         let expected = [
             ("trace", "1"),

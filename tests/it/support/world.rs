@@ -219,7 +219,7 @@ impl World {
     /// The same with headers.
     pub fn with_headers(record: Outgoing, headers: &[(&str, Option<&[u8]>)]) -> Outgoing {
         let header = |(name, value): &(&str, Option<&[u8]>)| Header {
-            name: (*name).to_owned(),
+            name: (*name).to_owned().into(),
             value: value.map(|bytes| bytes.to_vec().into()),
         };
         Outgoing { headers: headers.iter().map(header).collect(), ..record }
