@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// As in the tracker's own program.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[cfg(any(
     feature = "producer",
     feature = "tracker",
