@@ -3,8 +3,11 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice, Read as _, Seek as _, SeekFrom, Write as _};
+use std::num::NonZero;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, fadvise};
 
 use super::lock::Lock;
 use super::{AuditError, segments, unsynced};
@@ -12,6 +15,9 @@ use crate::failpoint;
 
 /// How much of the file's end is written again before it is believed: more than any group is long.
 const TAIL_BYTES: u64 = 64 << 20;
+/// How much of the file's end stays in the page cache, for those who follow it, and in which steps the rest is let go.
+const CACHED_BYTES: u64 = 64 << 20;
+const LET_GO_BYTES: u64 = 8 << 20;
 /// How much of it is held at once.
 const PIECE_BYTES: u64 = 1 << 20;
 
@@ -24,6 +30,8 @@ pub struct AuditFile {
     _lock: Lock,
     /// Everything below is on disk; beyond it only the group that is being written.
     durable_len: u64,
+    /// Up to here the page cache was asked to let the file go.
+    let_go_to: u64,
 }
 
 impl AuditFile {
@@ -34,7 +42,7 @@ impl AuditFile {
     pub fn open(path: &Path) -> Result<Self, AuditError> {
         let lock = Lock::take(path)?;
         let (file, durable_len) = open_live(path)?;
-        Ok(Self { path: path.to_owned(), file, _lock: lock, durable_len })
+        Ok(Self { path: path.to_owned(), file, _lock: lock, durable_len, let_go_to: durable_len })
     }
 
     /// Cuts off what a failed sync has left, and says how much that was and where it is now.
@@ -137,7 +145,20 @@ impl AuditFile {
         }
         self.sync().map_err(|error| self.distrust(error))?;
         self.durable_len += buffers.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        self.let_go();
         Ok(())
+    }
+
+    /// Asks the page cache to let go what is long on disk. Of a log that grows by gigabytes nobody reads but the end, and
+    /// Kafka, whose own cache this is too, needs the room; and pages that were in use a moment ago cost less than new ones.
+    fn let_go(&mut self) {
+        let end = self.durable_len.saturating_sub(CACHED_BYTES);
+        let Some(len) = end.checked_sub(self.let_go_to).filter(|len| *len >= LET_GO_BYTES) else { return };
+        // No more than advice: a file system that does not take it keeps the pages.
+        if let Err(error) = fadvise(&self.file, self.let_go_to, NonZero::new(len), Advice::DontNeed) {
+            tracing::debug!(error = %io::Error::from(error), "the page cache takes no advice");
+        }
+        self.let_go_to = end;
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -208,6 +229,7 @@ impl AuditFile {
         sync_folder(&self.path).map_err(io)?;
         failpoint::reached("after-rename");
         (self.file, self.durable_len) = open_live(&self.path)?;
+        self.let_go_to = self.durable_len;
         Ok(sealed)
     }
 }
@@ -254,6 +276,28 @@ mod tests {
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary folder")
+    }
+
+    #[test]
+    fn the_page_cache_keeps_the_end_of_a_long_file() {
+        let folder = folder();
+        let mut file = AuditFile::open(&folder.path().join("events")).expect("opened");
+        let piece = vec![b'x'; 1 << 20];
+        for _ in 0..71 {
+            file.append(&[&piece]).expect("appended");
+        }
+        assert_eq!(file.let_go_to, 0, "less than one step");
+        file.append(&[&piece]).expect("appended");
+        assert_eq!(file.let_go_to, 8 << 20);
+        let mut found = Vec::new();
+        (&file.file).rewind().expect("rewound");
+        (&file.file).read_to_end(&mut found).expect("read");
+        assert!(
+            found.len() == 72 << 20 && found.iter().all(|byte| *byte == b'x'),
+            "what was let go is on disk"
+        );
+        file.rotate(1).expect("a new segment");
+        assert_eq!(file.let_go_to, 0);
     }
 
     #[test]
