@@ -13,6 +13,7 @@ import time
 
 import bench_report
 import bench_soak
+import bench_spring
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = pathlib.Path(os.environ.get("BENCH_BIN", ROOT / "target/release"))
@@ -132,8 +133,18 @@ def disk_bandwidth(folder):
     return len(block) * count / seconds
 
 
+def spring(args, number, wanted):
+    """Spring Kafka with the same work, its lines in memory, held against those of the plain loop."""
+    folder = fresh(args.memory / "spring")
+    servers = os.environ["KAFKA_BOOTSTRAP_SERVERS"]
+    printed, cost = run(*bench_spring.command(args.spring, servers, "orders", f"spring-{number}", folder / "events"))
+    bench_spring.check(folder / "events", args.records, wanted)
+    shutil.rmtree(folder)
+    return {**cost, **json.loads(printed)}
+
+
 def full_rate(args):
-    """Interleaved: bare consumption, the plain loop, the tracker with the audit log in memory and on disk."""
+    """Interleaved: bare consumption, the plain loop, Spring, the tracker with the audit log in memory and on disk."""
     say(f"filling a topic with {args.records} orders of {args.size} bytes on 3 partitions")
     create_topic("orders", 3)
     filled = bench("--topic", "orders", "fill", "--records", args.records, "--size", args.size)
@@ -143,7 +154,10 @@ def full_rate(args):
         one = {"consume": bench("--topic", "orders", "consume")}
         folder = fresh(args.memory / "loop")
         one["loop"] = bench("--topic", "orders", "loop", "--group", f"loop-{number}", "--events", folder / "events")
+        wanted = args.spring and bench_spring.sample(folder / "events")
         shutil.rmtree(folder)
+        if args.spring:
+            one["spring"] = spring(args, number, wanted)
         for name, place in (("tracker", args.memory), ("tracker_disk", args.disk)):
             folder = fresh(place / "tracker")
             one[name] = tracker("orders", f"{name}-{number}", folder, *args.flag)
@@ -159,7 +173,7 @@ def full_rate(args):
         one["disk_bytes_per_s"] = disk_bandwidth(args.disk)
         rounds.append(one)
         say("round %d: " % (number + 1) + ", ".join(
-            f"{name} {args.records / one[name]['seconds']:,.0f}/s" for name in bench_report.PROGRAMS
+            f"{name} {args.records / one[name]['seconds']:,.0f}/s" for name in bench_report.measured(one)
         ))
     return {"filled": filled, "rounds": rounds, "verify": checked}
 
@@ -311,6 +325,7 @@ def main():
     parser.add_argument("--size", type=int, default=1250, help="bytes of an order")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run")
     parser.add_argument("--seconds", type=int, default=20, help="how long each latency is measured")
+    parser.add_argument("--spring", action="store_true", help="Spring Kafka too, with the same work; needs Java 17 and Maven")
     parser.add_argument("--growth", action="store_true", help="measure partitions, trackers and sizes instead")
     parser.add_argument("--failing", action="store_true", help="measure orders that all become dead letters instead")
     parser.add_argument("--growth-bytes", type=int, default=500_000_000, help="payload of each of those topics, at most")
@@ -320,6 +335,8 @@ def main():
     for name in ("memory", "disk", "out"):
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.spring:
+        args.spring = bench_spring.build(ROOT)
     result = {"machine": machine(), "records": args.records, "size": args.size}
     if args.soak:
         result["soak"] = soak(args)

@@ -5,6 +5,7 @@
 #
 #   scripts/bench.sh                   all of it: about 15 minutes
 #   scripts/bench.sh --records 100000  a trial
+#   scripts/bench.sh --spring          Spring Kafka beside the others, built with Maven
 #   scripts/bench.sh --growth          partitions, trackers and sizes instead
 #   scripts/bench.sh --failing         orders that all become dead letters instead
 #   scripts/bench.sh --soak 30         memory over half an hour instead

@@ -7,11 +7,21 @@ import statistics
 PROGRAMS = {
     "consume": "bare librdkafka: polls, counts",
     "loop": "plain loop, one thread, in memory",
+    "spring": "Spring Kafka, three threads, in memory",
     "tracker": "tracker, audit log in memory",
     "tracker_disk": "tracker, audit log on disk",
 }
 
 middle = statistics.median
+
+
+def measured(one):
+    """The programs of a round, with their titles: not all of them are asked for each time."""
+    return {name: title for name, title in PROGRAMS.items() if name in one}
+
+
+def programs(result):
+    return measured(result["full"]["rounds"][0])
 
 
 def values(result, name, key):
@@ -33,7 +43,7 @@ def table(head, rows):
 
 def full_table(result):
     rows = []
-    for name, title in PROGRAMS.items():
+    for name, title in programs(result).items():
         each = rates(result, name)
         rows.append([
             title,
@@ -58,6 +68,12 @@ def ratios(result):
         ["tracker ÷ bare consumption", ratio("tracker", "consume")],
         ["tracker on disk ÷ in memory", ratio("tracker_disk", "tracker")],
     ]
+    if "spring" in programs(result):
+        rows.append(["tracker ÷ Spring Kafka", ratio("tracker", "spring")])
+        each = [
+            round_["spring"]["second_half_seconds"] * 2 / round_["tracker"]["seconds"] for round_ in result["full"]["rounds"]
+        ]
+        rows.append(["tracker ÷ Spring Kafka's second half", f"{middle(each):.2f} ({min(each):.2f}–{max(each):.2f})"])
     return table(["ratio of rates in one round", "median (least–most)"], rows)
 
 
@@ -154,12 +170,12 @@ def bars(title, unit, rows):
 
 def plots(result, out):
     if "full" in result:
-        rows = [(title, [middle(rates(result, name))], rates(result, name)) for name, title in PROGRAMS.items()]
+        rows = [(title, [middle(rates(result, name))], rates(result, name)) for name, title in programs(result).items()]
         title = "Orders per second: the median, and each round as a line"
         (out / "rates.svg").write_text(bars(title, "/s", rows))
         rows = [
             (title, [micros(result, name, "user_s"), micros(result, name, "system_s")], [])
-            for name, title in PROGRAMS.items()
+            for name, title in programs(result).items()
         ]
         (out / "cpu.svg").write_text(bars("CPU time of an order: user (blue) and system (orange)", "µs", rows))
         rows = [
