@@ -160,6 +160,15 @@ impl Guard {
         }
     }
 
+    /// Whether [`Self::try_admit`] would let nobody in now. Changes nothing.
+    pub(super) fn refuses(&self) -> bool {
+        match &*self.state() {
+            State::Closed(_) => false,
+            State::HalfOpen { probing, .. } => *probing,
+            State::Open { until } => *until > Instant::now(),
+        }
+    }
+
     /// Where it stands.
     pub(super) fn phase(&self) -> Phase {
         match &*self.state() {
@@ -383,14 +392,15 @@ mod tests {
         let begun = pass(&guard).await;
         assert!(!begun.is_stale());
         fail(&guard, 5, |_| down()).await;
-        assert!(begun.is_stale() && guard.try_admit().is_none());
+        assert!(begun.is_stale() && guard.refuses() && guard.try_admit().is_none());
         tokio::time::advance(Duration::from_secs(60)).await;
         for _ in 0..3 {
+            assert!(!guard.refuses());
             let probe = guard.try_admit().expect("time for a probe");
-            assert!(probe.is_probe() && !probe.is_stale() && guard.try_admit().is_none());
+            assert!(probe.is_probe() && !probe.is_stale() && guard.refuses() && guard.try_admit().is_none());
             probe.answered();
         }
-        assert!(guard.try_admit().is_some_and(|pass| !pass.is_probe()));
+        assert!(!guard.refuses() && guard.try_admit().is_some_and(|pass| !pass.is_probe()));
     }
 
     #[tokio::test(start_paused = true)]

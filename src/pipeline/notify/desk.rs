@@ -134,8 +134,13 @@ impl Desk {
         self.guard.as_ref().map_or(Phase::Closed, Guard::phase)
     }
 
-    /// Queues an outcome, if there is room. Never waits. Only one thread offers, so the bound holds.
+    /// Queues an outcome, if there is room and the target is not held to be out: for what would be dropped anyway nobody is
+    /// woken. Never waits. Only one thread offers, so the bound holds.
     pub(super) fn offer(self: &Arc<Self>, queue: &Sender<Notice>, judged: &Arc<Judged>) {
+        if self.guard.as_ref().is_some_and(Guard::refuses) {
+            self.dropped[Dropped::Out as usize].fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let bytes = judged.record.size_bytes();
         self.held.fetch_add(1, Ordering::Relaxed);
         let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -233,5 +238,62 @@ fn failure_of(error: BoxError) -> Failure {
             Failure::caused_by(Category::Timeout, "post an outcome", error)
         }
         Err(error) => Failure::caused_by(Category::Unknown, "post an outcome", error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::sync::mpsc::channel;
+
+    use super::*;
+    use crate::audit::Verdict;
+    use crate::record::Record;
+
+    const WAIT: Duration = Duration::from_secs(60);
+
+    fn judged(number: i64) -> Arc<Judged> {
+        let record = Record {
+            topic: Arc::from("orders"),
+            partition: 0,
+            offset: number,
+            timestamp: None,
+            key: Some(Bytes::from(number.to_string())),
+            value: Some(Bytes::from_static(b"{}")),
+            headers: Vec::new(),
+        };
+        Arc::new(Judged { record, deserialized: true, verdict: Verdict::Processed { attempts: 1 } })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_while_the_target_is_out_is_not_even_queued() {
+        let settings =
+            NotifySettings { targets: Vec::new(), queue: 100, queue_bytes: 1 << 20, concurrency: 1 };
+        let guard = GuardSettings { failures: 2, wait: WAIT, probes: 1 };
+        let desk = Arc::new(Desk::new("http://gone/", &settings, Some(&guard)));
+        let (sender, mut queue) = channel(settings.queue);
+        let refused = service_fn(|_: Arc<Judged>| async {
+            Err::<(), BoxError>(Box::new(Failure::new(Category::Processing, "refused")))
+        });
+        for number in 0..2 {
+            desk.offer(&sender, &judged(number));
+            post_one(refused, queue.try_recv().expect("queued")).await;
+        }
+        desk.offer(&sender, &judged(2));
+        assert!(queue.try_recv().is_err());
+        assert_eq!((desk.failed(), desk.dropped(Dropped::Out), desk.held()), (2, 1, 0));
+
+        // The first one after the wait is a probe; while it is under way, the others are as before.
+        tokio::time::advance(WAIT).await;
+        desk.offer(&sender, &judged(3));
+        let took = service_fn(|_: Arc<Judged>| {
+            desk.offer(&sender, &judged(4));
+            std::future::ready(Ok::<(), BoxError>(()))
+        });
+        post_one(took, queue.try_recv().expect("queued")).await;
+        assert!(queue.try_recv().is_err());
+        assert_eq!((desk.delivered(), desk.dropped(Dropped::Out)), (1, 2));
+        desk.offer(&sender, &judged(5));
+        assert_eq!((desk.held(), desk.phase()), (1, Phase::Closed));
     }
 }
