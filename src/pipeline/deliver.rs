@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
@@ -152,10 +152,16 @@ impl Target {
         // Within the attempt's own time, or the caller would not learn the status.
         let left = self.attempt_timeout.saturating_sub(begun.elapsed());
         let patience = ANSWER_PATIENCE.min(self.attempt_timeout / 4).min(left / 2);
-        let body = beginning_of(answer.into_body(), patience).await;
+        let body = answer.into_body();
         match category_of(status) {
-            None => Ok(()),
+            // Nothing of it is wanted, and it is too long to be read for the sake of the connection.
+            None if body.size_hint().lower() > ANSWER_LIMIT as u64 => Ok(()),
+            None => {
+                beginning_of(body, patience).await;
+                Ok(())
+            }
             Some(category) => {
+                let body = beginning_of(body, patience).await;
                 let quoted = String::from_utf8_lossy(&body);
                 let quoted = safe_short(quoted.trim(), QUOTE_CHARS);
                 let message = if quoted.is_empty() {
@@ -287,6 +293,15 @@ mod tests {
         let target = server("HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n", drip);
         let begun = Instant::now();
         post(&target).await.expect("accepted");
+        assert!(begun.elapsed() < ATTEMPT_TIMEOUT / 4, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_says_to_be_too_long_is_not_waited_for() {
+        let target = server("HTTP/1.1 200 OK\r\ncontent-length: 65537\r\n\r\n", "");
+        let begun = Instant::now();
+        post(&target).await.expect("accepted");
+        // As long as an answer is waited for otherwise.
         assert!(begun.elapsed() < ATTEMPT_TIMEOUT / 4, "{:?}", begun.elapsed());
     }
 
