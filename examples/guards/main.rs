@@ -1,8 +1,7 @@
 //! What a failure of one target costs the others, measured: each failure is injected while orders come at an even pace,
-//! and the time from Kafka's acknowledgement to the audit line is taken of what the failure does not concern. All cases
-//! are run one after the other, those without a failure among them, several times over: medians count, so that what else
-//! the machine does at one moment does not pass for the cost of a failure.
-//! Prints the tables of `docs/guards.md`. Needs Kafka, and a quiet machine for good figures.
+//! and the time from Kafka's acknowledgement to the audit line is taken of what the failure does not concern. Nothing is
+//! counted before sender, trackers and targets are warm. Prints the tables of `docs/guards.md`. Needs Kafka, and a quiet
+//! machine for good figures.
 //!
 //! ```text
 //! scripts/guards.sh
@@ -17,7 +16,10 @@
     reason = "a measurement fails by panicking, and prints its figures"
 )]
 
+mod delivery;
+mod figures;
 mod load;
+mod notify;
 #[path = "../../tests/it/support/orders.rs"]
 #[allow(dead_code, reason = "the flows use more of it")]
 mod orders;
@@ -26,21 +28,28 @@ mod orders;
 mod programs;
 #[allow(dead_code, reason = "the other measurement uses more of it")]
 mod target;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 use pubsub_kafka::config::KafkaSettings;
 use pubsub_kafka::kafka::{Admin, TopicSpec};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
-use crate::load::{Watch, judge, send};
+use crate::load::Load;
 use crate::programs::{Program, role};
-use crate::target::{Hit, Mood, Target};
+use crate::target::Mood;
+use crate::watch::Watch;
 
 const PARTITIONS: i32 = 3;
+const WELL: Mood = Mood::Well(Duration::ZERO);
+/// What has no line so long after the last order was sent counts as an error.
+const LATE: Duration = Duration::from_secs(1);
+/// How long orders are sent before anything is counted.
+const WARM_UP: Duration = Duration::from_millis(1500);
 
 /// Injects failures of targets, and prints what they cost the others.
 #[derive(Parser)]
@@ -48,15 +57,15 @@ struct Flags {
     /// Where Kafka is
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", default_value = "localhost:9092")]
     bootstrap_servers: String,
-    /// How long orders are sent in each case
-    #[arg(long, default_value_t = 3)]
-    seconds: u64,
-    /// How often each case is run: all of them one after the other, then again
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Orders per second, all partitions together
-    #[arg(long, default_value_t = 300)]
-    rate: u32,
+    /// How long orders are sent in each case of a round [default: 3 for delivery, 1 for notify]
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// How often each case is run: all of them one after the other, then again [default: 3 for delivery, 36 for notify]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Orders per second, all partitions together [default: 300 for delivery, 1000 for notify]
+    #[arg(long)]
+    rate: Option<u32>,
     /// Only the tables with this in their names: delivery, notify
     #[arg(long, default_value = "")]
     only: String,
@@ -66,242 +75,58 @@ struct Flags {
 }
 
 struct Ground {
-    runtime: Runtime,
+    /// Runs the targets of the critical path.
+    targets: Runtime,
+    /// Runs the secondary targets, at the lowest priority: what a target does itself would be another machine's work.
+    others: Runtime,
     kafka: KafkaSettings,
+    load: Load,
     flags: Flags,
-    case: u32,
+    /// The orders' topics so far.
+    topics: Vec<String>,
 }
 
-/// A tracker at work, and its audit log as it is seen.
+/// A tracker at work.
 struct Tracker {
     program: Program,
-    watch: Watch,
+    events: PathBuf,
     log: PathBuf,
 }
 
 impl Ground {
     /// A topic of its own, for one case.
     fn topic(&mut self) -> String {
-        self.case += 1;
-        let topic = format!("guards-{}-{}", std::process::id(), self.case);
+        let topic = format!("guards-{}-{}", std::process::id(), self.topics.len() + 1);
         let admin = Admin::new(&self.kafka).expect("an admin client");
         let spec =
             TopicSpec { name: topic.clone(), partitions: PARTITIONS, replication: 1, config: Vec::new() };
-        self.runtime.block_on(admin.create(&spec)).expect("a topic");
+        self.targets.block_on(admin.create(&spec)).expect("a topic");
+        self.topics.push(topic.clone());
         topic
     }
 
     fn tracker(&self, topic: &str, name: &str, flags: &[&str]) -> Tracker {
         let folder: &Path = &self.flags.folder;
         let file = |ending: &str| folder.join(format!("{topic}-{name}.{ending}"));
+        let (events, log) = (file("events"), file("log"));
         let mut command = role("tracker", folder);
         let (group, dlq) = (format!("{topic}-{name}"), format!("{topic}-{name}-dlq"));
         let fixed =
             ["-b", &self.kafka.bootstrap_servers, "--topic", topic, "--group", &group, "--dlq-topic", &dlq];
-        command.args(fixed).arg("--log-file").arg(file("log")).arg("--events-file").arg(file("events"));
+        command.args(fixed).arg("--log-file").arg(&log).arg("--events-file").arg(&events);
         command.args(["--outage-guard-wait", "2s"]).args(flags);
-        let program = Program::start(command, folder, &format!("{topic}-{name}"));
-        Tracker { program, watch: Watch::start(file("events")), log: file("log") }
+        Tracker { program: Program::start(command, folder, &format!("{topic}-{name}")), events, log }
     }
 
-    fn send(&self, topic: &str, rate: u32, time: Duration) -> std::collections::HashMap<load::At, Instant> {
-        send(self.runtime.handle(), &self.kafka, topic, PARTITIONS, rate, time)
-    }
-
-    /// Sends one order for each partition, again and again, until every tracker that can has seen all of them.
-    fn warm_up(&self, topic: &str, trackers: &[&Tracker], counts: impl Fn(&load::At) -> bool + Copy) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let sent = self.send(topic, 30, Duration::from_millis(500));
-        for tracker in trackers {
-            while judge(&sent, &tracker.watch.seen(), counts).1 > 0 {
-                assert!(Instant::now() < deadline, "{topic}: no outcomes after a minute");
-                std::thread::sleep(Duration::from_millis(20));
-            }
+    /// Sends orders for a while, and waits until all of these trackers have seen all of them.
+    fn warm_up(&self, topic: &str, rate: u32, trackers: &[&Tracker]) {
+        let watches: Vec<_> = trackers.iter().map(|tracker| Watch::start(tracker.events.clone())).collect();
+        let sent = self.load.send(topic, PARTITIONS, rate, WARM_UP);
+        for watch in watches {
+            let seen = watch.wait_for(sent.keys(), Duration::from_secs(60));
+            assert!(sent.keys().all(|at| seen.contains_key(at)), "{topic}: no outcomes after a minute");
         }
     }
-
-    /// What one failure of a delivery target costs the others, once.
-    fn delivered(&mut self, case: &Case) -> Found {
-        let topic = self.topic();
-        let handle = self.runtime.handle();
-        let hit_target = Target::start(handle, case.mood, case.hit);
-        let other_target = Target::start(handle, WELL, Hit::All);
-        let hit_flags = [case.flags, &["--deliver-to", &hit_target.url]].concat();
-        let one = self.tracker(&topic, "hit", &hit_flags);
-        let two = self.tracker(&topic, "other", &["--deliver-to", &other_target.url]);
-        let is_concerned = |at: &load::At| case.hit == Hit::All || at.0 == 0;
-        self.warm_up(&topic, &[&two], |_| true);
-        if case.hit != Hit::All {
-            self.warm_up(&topic, &[&one], |at| !is_concerned(at));
-        }
-        let sent = self.send(&topic, self.flags.rate, Duration::from_secs(self.flags.seconds));
-        std::thread::sleep(LATE);
-        let (first, second) = (one.watch.seen(), two.watch.seen());
-        let (others, other_errors, count) = judge(&sent, &first, |at| !is_concerned(at));
-        let (target, target_errors, _) = judge(&sent, &second, |_| true);
-        let concerned: Vec<_> = sent.keys().filter(|at| is_concerned(at)).map(|at| first.get(at)).collect();
-        let ended = |how| concerned.iter().flatten().filter(|(_, is_processed)| *is_processed == how).count();
-        Found {
-            others: (count > 0).then_some((others, other_errors)),
-            target: (target, target_errors),
-            concerned: [ended(true), ended(false), concerned.iter().filter(|found| found.is_none()).count()],
-        }
-    }
-
-    fn delivery(&mut self) {
-        let mut found: Vec<Vec<Found>> = CASES.iter().map(|_| Vec::new()).collect();
-        for round in 1..=self.flags.rounds {
-            for (case, found) in CASES.iter().zip(&mut found) {
-                let one = self.delivered(case);
-                eprintln!("round {round}: {}, {}: {one:?}", case.ordering, case.name);
-                found.push(one);
-            }
-        }
-        println!(
-            "| order kept by | the target | for | other partitions: p50; p99 (ms) | errors | other target: p50; p99 (ms) | errors | orders concerned: processed, dead letters, waiting |"
-        );
-        println!("|---|---|---|---|---|---|---|---|");
-        for (case, found) in CASES.iter().zip(&found) {
-            let others: Vec<_> = found.iter().filter_map(|one| one.others).collect();
-            let targets: Vec<_> = found.iter().map(|one| one.target).collect();
-            let [processed, dead, waiting] =
-                std::array::from_fn(|at| found.iter().map(|one| one.concerned[at]).sum::<usize>());
-            println!(
-                "| {} | {} | {} | {} | {} | {processed}, {dead}, {waiting} |",
-                case.ordering,
-                case.name,
-                if case.hit == Hit::All { "all" } else { "partition 0" },
-                shown(&others),
-                shown(&targets),
-            );
-        }
-    }
-
-    /// What a secondary target costs the critical path, once.
-    fn notified(&mut self, mood: Option<Mood>) -> (([f64; 3], usize), String) {
-        let topic = self.topic();
-        let handle = self.runtime.handle();
-        let main = Target::start(handle, WELL, Hit::All);
-        let second = mood.map(|mood| Target::start(handle, mood, Hit::All));
-        let mut flags = vec!["--deliver-to", &main.url];
-        flags.extend(second.iter().flat_map(|second| ["--notify", &second.url]));
-        let mut tracker = self.tracker(&topic, "main", &flags);
-        self.warm_up(&topic, &[&tracker], |_| true);
-        let sent = self.send(&topic, self.flags.rate, Duration::from_secs(self.flags.seconds));
-        std::thread::sleep(LATE);
-        let (times, errors, _) = judge(&sent, &tracker.watch.seen(), |_| true);
-        tracker.program.signal("TERM");
-        assert_eq!(tracker.program.ended_within(Duration::from_secs(30)), Some(0));
-        ((times, errors), last_words(&tracker.log))
-    }
-
-    fn notify(&mut self) {
-        const MOODS: [(&str, Option<Mood>); 5] = [
-            ("none", None),
-            ("works", Some(WELL)),
-            ("gone", Some(Mood::Gone)),
-            ("slow (30 s)", Some(Mood::Hangs)),
-            ("floods", Some(Mood::Floods)),
-        ];
-        let mut found = MOODS.map(|_| Vec::new());
-        let mut words = MOODS.map(|_| String::new());
-        for round in 0..self.flags.rounds {
-            // Each round begins with another one, so that none always follows the same.
-            for at in (0..MOODS.len()).map(|at| (at + round) % MOODS.len()) {
-                let (name, mood) = MOODS[at];
-                let (one, said) = self.notified(mood);
-                eprintln!("round {}: secondary target {name}: {one:?}", round + 1);
-                found[at].push(one);
-                words[at] = said;
-            }
-        }
-        println!(
-            "| the secondary target | p50; p99 (ms) | errors | p99 ÷ that without | the last round: posted, failed, dropped: full, out, ended |"
-        );
-        println!("|---|---|---|---|---|");
-        let usual = p99(&found[0])[1];
-        for (((name, _), found), words) in MOODS.iter().zip(&found).zip(&words) {
-            println!("| {name} | {} | {:.2} | {words} |", shown(found), p99(found)[1] / usual);
-        }
-    }
-}
-
-/// A failure of a delivery target, and how its tracker is set.
-struct Case {
-    ordering: &'static str,
-    flags: &'static [&'static str],
-    name: &'static str,
-    mood: Mood,
-    hit: Hit,
-}
-
-/// What one run of a case has shown: times and errors.
-#[derive(Debug)]
-struct Found {
-    others: Option<([f64; 3], usize)>,
-    target: ([f64; 3], usize),
-    /// Processed, dead letters, waiting.
-    concerned: [usize; 3],
-}
-
-const WELL: Mood = Mood::Well(Duration::ZERO);
-/// What has no line so long after the last order was sent counts as an error.
-const LATE: Duration = Duration::from_secs(1);
-
-const CASES: [Case; 13] = {
-    const fn case(
-        ordering: &'static str,
-        flags: &'static [&'static str],
-        name: &'static str,
-        mood: Mood,
-        hit: Hit,
-    ) -> Case {
-        Case { ordering, flags, name, mood, hit }
-    }
-    const KEY: &[&str] = &["--ordering", "key"];
-    const BULKHEAD: &[&str] = &["--ordering", "key", "--partition-concurrency", "20"];
-    const NO_GUARD: &[&str] = &["--ordering", "key", "--outage-guard", "off"];
-    let one = Hit::PartitionZero;
-    [
-        case("partition", &[], "works", WELL, one),
-        case("partition", &[], "fails (503)", Mood::Fails, one),
-        case("partition", &[], "slow (30 s)", Mood::Hangs, one),
-        case("partition", &[], "flaps", Mood::Flaps, one),
-        case("key", KEY, "works", WELL, one),
-        case("key", KEY, "fails (503)", Mood::Fails, one),
-        case("key, outage-guard off", NO_GUARD, "fails (503)", Mood::Fails, one),
-        case("key", KEY, "slow (30 s)", Mood::Hangs, one),
-        case("key, partition-concurrency 20", BULKHEAD, "slow (30 s)", Mood::Hangs, one),
-        case("key", KEY, "flaps", Mood::Flaps, one),
-        case("partition", &[], "gone", Mood::Gone, Hit::All),
-        case("partition", &[], "slow (30 s)", Mood::Hangs, Hit::All),
-        case("partition", &[], "flaps", Mood::Flaps, Hit::All),
-    ]
-};
-
-/// The p99 of the rounds: the least, the median, the most.
-fn p99(rounds: &[([f64; 3], usize)]) -> [f64; 3] {
-    let mut each: Vec<f64> = rounds.iter().map(|([_, p99, _], _)| *p99).collect();
-    each.sort_unstable_by(f64::total_cmp);
-    [each[0], middle(&each), each[each.len() - 1]]
-}
-
-/// The median of what is in order.
-fn middle(sorted: &[f64]) -> f64 {
-    let half = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[half - 1], sorted[half]) } else { sorted[half] }
-}
-
-/// Two cells: medians over the rounds, and the errors of all of them.
-fn shown(rounds: &[([f64; 3], usize)]) -> String {
-    if rounds.is_empty() {
-        return "– | –".to_owned();
-    }
-    let mut halves: Vec<f64> = rounds.iter().map(|([half, ..], _)| *half).collect();
-    halves.sort_unstable_by(f64::total_cmp);
-    let [least, median, most] = p99(rounds);
-    let errors: usize = rounds.iter().map(|(_, errors)| errors).sum();
-    format!("{:.1}; {median:.1} ({least:.1}–{most:.1}) | {errors}", middle(&halves))
 }
 
 /// What the tracker said of its secondary target when it ended.
@@ -324,14 +149,30 @@ fn main() -> ExitCode {
     std::fs::create_dir_all(&flags.folder).expect("a folder");
     let kafka =
         KafkaSettings { bootstrap_servers: flags.bootstrap_servers.clone(), ..KafkaSettings::default() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let mut ground = Ground { runtime, kafka, flags, case: 0 };
+    // One thread for each kind of target, and none of them in the way of the sender or of the reader of the audit logs.
+    let runtime = |thread: fn()| {
+        let mut runtime = Builder::new_multi_thread();
+        runtime.worker_threads(1).on_thread_start(thread).enable_all().build().expect("a runtime")
+    };
+    let load = Load::new(&flags.bootstrap_servers);
+    let mut ground =
+        Ground { targets: runtime(|| {}), others: runtime(give_way), kafka, load, flags, topics: Vec::new() };
     if "delivery".contains(&ground.flags.only) {
-        ground.delivery();
+        delivery::run(&mut ground);
         println!();
     }
     if "notify".contains(&ground.flags.only) {
-        ground.notify();
+        notify::run(&mut ground);
     }
+    let all =
+        |topic: &String| ["", "-main-dlq", "-hit-dlq", "-other-dlq"].map(|ending| format!("{topic}{ending}"));
+    let topics: Vec<String> = ground.topics.iter().flat_map(all).collect();
+    load::delete(&ground.targets, &ground.flags.bootstrap_servers, &topics);
     ExitCode::SUCCESS
+}
+
+/// Gives this thread the lowest priority, where a thread has one.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    rustix::process::nice(19).expect("a lower priority");
 }

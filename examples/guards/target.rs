@@ -1,7 +1,7 @@
 //! An HTTP target that costs little, and behaves as it is told: for all orders, or for those of partition 0 alone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,6 +36,7 @@ pub enum Hit {
 pub struct Target {
     pub url: String,
     pub taken: Arc<AtomicU64>,
+    behaves: Arc<AtomicBool>,
 }
 
 impl Target {
@@ -44,14 +45,21 @@ impl Target {
         let url = format!("http://{}/orders", listener.local_addr().expect("an address"));
         let taken = Arc::new(AtomicU64::new(0));
         let (counter, begun) = (Arc::clone(&taken), Instant::now());
+        let behaves = Arc::new(AtomicBool::new(false));
+        let may = Arc::clone(&behaves);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let counter = Arc::clone(&counter);
+                let (counter, may) = (Arc::clone(&counter), Arc::clone(&may));
                 // A connection that breaks is the other side's right.
-                tokio::spawn(async move { drop(serve(stream, mood, hit, begun, &counter).await) });
+                tokio::spawn(async move { drop(serve(stream, mood, hit, begun, &counter, &may).await) });
             }
         });
-        Self { url, taken }
+        Self { url, taken, behaves }
+    }
+
+    /// Whether it works well all the same, for now.
+    pub fn behave(&self, well: bool) {
+        self.behaves.store(well, Ordering::Relaxed);
     }
 }
 
@@ -61,12 +69,14 @@ async fn serve(
     hit: Hit,
     begun: Instant,
     taken: &AtomicU64,
+    behaves: &AtomicBool,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut bytes = Vec::with_capacity(8192);
     loop {
         let Some((head, length)) = request(&mut stream, &mut bytes).await? else { return Ok(()) };
-        let is_hit = hit == Hit::All || is_of_partition_zero(&bytes[..head]);
+        let is_hit =
+            (hit == Hit::All || is_of_partition_zero(&bytes[..head])) && !behaves.load(Ordering::Relaxed);
         bytes.drain(..head + length);
         let well = match if is_hit { mood } else { Mood::Well(Duration::ZERO) } {
             Mood::Well(Duration::ZERO) => true,
