@@ -34,6 +34,8 @@ if [[ -z ${BENCH_BIN:-} ]]; then
   BENCH_BIN=$target/release
 fi
 
+# A broker as it runs elsewhere, not the one that starts fast for tests.
+export KAFKA_JVM_OPTS="-Xmx1g -XX:TieredStopAtLevel=4"
 export KAFKA_HOME_DIR=$WORK/kafka
 export KAFKA_PORT=${BENCH_PORT:-29192}
 export KAFKA_CONTROLLER_PORT=$((KAFKA_PORT + 1))

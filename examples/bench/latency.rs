@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use crate::orders::Orders;
 use crate::{Kafka, fill};
 
+/// How much is read, and synced, at once.
+const AT_ONCE: u64 = 8 << 20;
 /// How often the file is looked at; what is measured is longer by half of it.
 const GLANCE: Duration = Duration::from_micros(500);
 /// How long the last lines may take.
@@ -136,6 +138,8 @@ fn produce(
 /// Reads what the file gains until it has told of so many records, and notes when each was seen.
 fn follow(events: &Path, kafka: &Kafka, count: u64) -> HashMap<Place, Instant> {
     let mut file = File::open(events).expect("the tracker has begun its audit log");
+    // The number that this segment gets when it is sealed.
+    let mut segment = 1;
     let mut seen = HashMap::with_capacity(usize::try_from(count).expect("fits"));
     let mut text = Vec::new();
     let mut idle_since = Instant::now();
@@ -145,9 +149,10 @@ fn follow(events: &Path, kafka: &Kafka, count: u64) -> HashMap<Place, Instant> {
         // What the segment gets before it is sealed is there when the next one is.
         let live = id(&std::fs::metadata(events));
         let is_sealed = live.is_some() && live != id(&file.metadata());
-        file.read_to_end(&mut text).expect("read");
+        (&file).take(AT_ONCE).read_to_end(&mut text).expect("read");
         if text.len() == before && is_sealed {
-            file = File::open(events).expect("the next segment");
+            segment += 1;
+            file = open(events, segment);
             continue;
         }
         if text.len() == before {
@@ -168,6 +173,15 @@ fn follow(events: &Path, kafka: &Kafka, count: u64) -> HashMap<Place, Instant> {
         text.drain(..whole);
     }
     seen
+}
+
+/// The segment with this number: the live one, unless it is sealed by now, and another one lives.
+fn open(events: &Path, segment: u32) -> File {
+    let live = File::open(events);
+    let mut sealed = events.as_os_str().to_owned();
+    sealed.push(format!(".{segment:06}"));
+    // In this order: what is sealed in between has its name.
+    File::open(sealed).or(live).expect("the next segment")
 }
 
 /// Which file it is; none while there is no such file.
