@@ -49,6 +49,18 @@ pub struct Delivered {
     pub offset: i64,
 }
 
+impl Delivered {
+    /// A broker's acknowledgement says where the record is. One without a place is the client's own guess.
+    pub(super) fn stored(partition: i32, offset: i64) -> Result<Self, SendError> {
+        if offset < 0 { Err(SendError::Guessed) } else { Ok(Self { partition, offset }) }
+    }
+}
+
+/// One request to a broker at a time. While a second one is under way, the client takes its success for that of the first one
+/// if a broker refused the first one for the moment. A partition that knows nothing of the producer, as a new one does, takes
+/// the second one all the same: then the records of the first one are said to be stored, and are not.
+pub(super) const ONE_AT_A_TIME: (&str, &str) = ("max.in.flight.requests.per.connection", "1");
+
 /// Why a record was not acknowledged.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SendError {
@@ -64,6 +76,9 @@ pub enum SendError {
     /// Not acknowledged in time, forbidden, no such topic, and the rest: another attempt may help.
     #[error("the record was not acknowledged")]
     Failed(#[source] ClientError),
+    /// The client holds it to be stored because a later record was, and no broker said so: it may be stored, or not.
+    #[error("no broker acknowledged the record, though a later one was stored")]
+    Guessed,
     /// The producer went away before it knew.
     #[error("the producer was closed before the record was acknowledged")]
     Closed,
@@ -144,7 +159,7 @@ impl ProducerContext for DeliveryContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, answer: Self::DeliveryOpaque) {
         let outcome = match result {
-            Ok(message) => Ok(Delivered { partition: message.partition(), offset: message.offset() }),
+            Ok(message) => Delivered::stored(message.partition(), message.offset()),
             Err((error, _)) => Err(SendError::from_client(error.clone())),
         };
         // Nobody waits for it any more: the record is where it is all the same.
@@ -188,6 +203,7 @@ impl Producer {
             settings,
             &[
                 ("enable.idempotence", "true"),
+                ONE_AT_A_TIME,
                 ("acks", "all"),
                 ("partitioner", "murmur2_random"),
                 ("linger.ms", &linger),
@@ -263,6 +279,38 @@ mod tests {
     use rdkafka_sys::rd_kafka_resp_err_t;
 
     use super::*;
+
+    #[test]
+    fn an_acknowledgement_without_a_place_is_none() {
+        assert!(matches!(Delivered::stored(0, -1001), Err(SendError::Guessed)));
+        assert!(matches!(Delivered::stored(0, -1), Err(SendError::Guessed)));
+        assert!(matches!(Delivered::stored(2, 0), Ok(Delivered { partition: 2, offset: 0 })));
+    }
+
+    /// A partition whose first request is refused for the moment, while a second one is on its way: the client takes the
+    /// second one's success for the first one's. A new partition takes any sequence number for its first.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_is_acknowledged_has_a_place() {
+        let mock = MockCluster::new(1).expect("a mock cluster");
+        mock.create_topic("letters", 1, 1).expect("a topic");
+        let settings =
+            KafkaSettings { bootstrap_servers: mock.bootstrap_servers(), ..KafkaSettings::default() };
+        let options = ProducerOptions { linger_ms: 0, ..ProducerOptions::default() };
+        let producer = Producer::new(&settings, &options).expect("a producer");
+        let record = Outgoing { topic: "letters".into(), partition: Some(0), ..Outgoing::default() };
+        // It is known now who leads.
+        producer.send(&record).expect("queued").await.expect("a broker takes it");
+        mock.broker_round_trip_time(1, Duration::from_millis(300)).expect("a slow broker");
+        mock.request_errors(
+            RDKafkaApiKey::Produce,
+            &[rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION],
+        );
+        let first = producer.send(&record).expect("queued");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let second = producer.send(&record).expect("queued");
+        let (first, second) = (first.await.expect("stored"), second.await.expect("stored"));
+        assert_eq!((first.offset, second.offset), (1, 2));
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn what_waits_to_be_sent_again_can_be_taken_back() {

@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
 use super::client::{client_config, log_client_error, log_client_line};
+use super::producer::ONE_AT_A_TIME;
 use super::producer::client_headers;
 use super::{Delivered, KafkaError, Outgoing, SendError};
 use crate::config::KafkaSettings;
@@ -93,7 +94,7 @@ impl Report {
         let code = match self.result.as_ref().err()? {
             SendError::TooLarge => return Some(Fault::Record),
             SendError::Failed(source) => source.rdkafka_error_code(),
-            SendError::QueueFull | SendError::Fatal(_) | SendError::Closed => None,
+            SendError::QueueFull | SendError::Fatal(_) | SendError::Guessed | SendError::Closed => None,
         };
         Some(match code {
             Some(Code::InvalidRecord | Code::PolicyViolation | Code::InvalidTimestamp) => Fault::Record,
@@ -179,7 +180,7 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
         let result = match result {
-            Ok(message) => Ok(Delivered { partition: message.partition(), offset: message.offset() }),
+            Ok(message) => Delivered::stored(message.partition(), message.offset()),
             Err((error, _)) => Err(SendError::from_client(error.clone())),
         };
         self.add(Report { tag, result });
@@ -226,6 +227,7 @@ impl TransactionalProducer {
                 ("transactional.id", transactional_id),
                 ("transaction.timeout.ms", &open_ms),
                 ("enable.idempotence", "true"),
+                ONE_AT_A_TIME,
                 ("acks", "all"),
                 ("partitioner", "murmur2_random"),
                 ("linger.ms", &linger_ms),
