@@ -70,7 +70,7 @@ fn check(record: &Record, exhausted: &Exhausted) {
     let own: Vec<_> = record.headers.iter().filter(|header| !is_ours(&header.name)).collect();
     assert_eq!(read.original_headers.len(), own.len());
     for (read, own) in read.original_headers.iter().zip(&own) {
-        assert_eq!((&read.name, read.value.as_deref()), (&own.name, own.value.as_deref()));
+        assert_eq!((&*read.name, read.value.as_deref()), (&*own.name, own.value.as_deref()));
     }
     for name in [headers::ERROR, "kafka_dlt-exception-message"] {
         let error = envelope.headers().find(|header| header.name == name).and_then(|h| h.value.as_deref());
@@ -93,7 +93,7 @@ fn check(record: &Record, exhausted: &Exhausted) {
         .sum();
     // An error is 1000 characters at most there, of up to 8 bytes each (`\u{202e}`), twice.
     assert!(size < 20_000, "{size} bytes of headers");
-    let value = bare.value().expect("a letter has a form in JSON");
+    let value = bare.value();
     assert!(value.len() < 6000, "{} bytes", value.len());
 }
 
