@@ -50,8 +50,16 @@ pub struct Delivered {
 }
 
 impl Delivered {
+    /// What a delivery report says.
+    pub(super) fn of(report: &DeliveryResult<'_>) -> Result<Self, SendError> {
+        match report {
+            Ok(message) => Self::stored(message.partition(), message.offset()),
+            Err((error, _)) => Err(SendError::from_client(error.clone())),
+        }
+    }
+
     /// A broker's acknowledgement says where the record is. One without a place is the client's own guess.
-    pub(super) fn stored(partition: i32, offset: i64) -> Result<Self, SendError> {
+    fn stored(partition: i32, offset: i64) -> Result<Self, SendError> {
         if offset < 0 { Err(SendError::Guessed) } else { Ok(Self { partition, offset }) }
     }
 }
@@ -158,12 +166,8 @@ impl ProducerContext for DeliveryContext {
     type DeliveryOpaque = Box<Answer>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, answer: Self::DeliveryOpaque) {
-        let outcome = match result {
-            Ok(message) => Delivered::stored(message.partition(), message.offset()),
-            Err((error, _)) => Err(SendError::from_client(error.clone())),
-        };
         // Nobody waits for it any more: the record is where it is all the same.
-        drop(answer.send(outcome));
+        drop(answer.send(Delivered::of(result)));
     }
 }
 
@@ -280,6 +284,17 @@ mod tests {
 
     use super::*;
 
+    /// A cluster with a topic, and a record for it.
+    fn letters() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, KafkaSettings, Outgoing)
+    {
+        let mock = MockCluster::new(1).expect("a mock cluster");
+        mock.create_topic("letters", 1, 1).expect("a topic");
+        let settings =
+            KafkaSettings { bootstrap_servers: mock.bootstrap_servers(), ..KafkaSettings::default() };
+        let record = Outgoing { topic: "letters".into(), partition: Some(0), ..Outgoing::default() };
+        (mock, settings, record)
+    }
+
     #[test]
     fn an_acknowledgement_without_a_place_is_none() {
         assert!(matches!(Delivered::stored(0, -1001), Err(SendError::Guessed)));
@@ -291,13 +306,9 @@ mod tests {
     /// second one's success for the first one's. A new partition takes any sequence number for its first.
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn what_is_acknowledged_has_a_place() {
-        let mock = MockCluster::new(1).expect("a mock cluster");
-        mock.create_topic("letters", 1, 1).expect("a topic");
-        let settings =
-            KafkaSettings { bootstrap_servers: mock.bootstrap_servers(), ..KafkaSettings::default() };
+        let (mock, settings, record) = letters();
         let options = ProducerOptions { linger_ms: 0, ..ProducerOptions::default() };
         let producer = Producer::new(&settings, &options).expect("a producer");
-        let record = Outgoing { topic: "letters".into(), partition: Some(0), ..Outgoing::default() };
         // It is known now who leads.
         producer.send(&record).expect("queued").await.expect("a broker takes it");
         mock.broker_round_trip_time(1, Duration::from_millis(300)).expect("a slow broker");
@@ -314,12 +325,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn what_waits_to_be_sent_again_can_be_taken_back() {
-        let mock = MockCluster::new(1).expect("a mock cluster");
-        mock.create_topic("letters", 1, 1).expect("a topic");
-        let settings =
-            KafkaSettings { bootstrap_servers: mock.bootstrap_servers(), ..KafkaSettings::default() };
+        let (mock, settings, record) = letters();
         let producer = Producer::new(&settings, &ProducerOptions::default()).expect("a producer");
-        let record = Outgoing { topic: "letters".into(), partition: Some(0), ..Outgoing::default() };
         let send = || producer.send(&record).expect("queued");
         send().await.expect("a broker takes it");
         let refusal = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
@@ -24,10 +23,9 @@ const CALL: Duration = Duration::from_secs(10);
 /// How long a request fills at most. Long enough for full ones: each costs the broker the same. What waits for the last
 /// ones is little beside a whole transaction, and the next one is prepared meanwhile.
 const LINGER: Duration = Duration::from_millis(20);
-/// How many bytes may be on their way without an answer, and how old the oldest of them may be when more is sent. The client
-/// counts messages where five requests are allowed, so one burst of a partition is on its way at a time; while records wait
-/// behind it for longer than [`LINGER`], it asks again and again without a pause whether it may send: that is the processor
-/// which the broker needs. So little seldom waits.
+/// How many bytes may be on their way without an answer, and how old the oldest of them may be when more is sent. One request
+/// is on its way at a time ([`ONE_AT_A_TIME`]); while records wait behind it for longer than [`LINGER`], the client asks again
+/// and again without a pause whether it may send: that is the processor which the broker needs. So little seldom waits.
 const UNANSWERED: usize = 4 << 20;
 const UNANSWERED_FOR: Duration = Duration::from_millis(50);
 /// About what a record takes besides key and value, its headers among it.
@@ -179,11 +177,7 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
-        let result = match result {
-            Ok(message) => Delivered::stored(message.partition(), message.offset()),
-            Err((error, _)) => Err(SendError::from_client(error.clone())),
-        };
-        self.add(Report { tag, result });
+        self.add(Report { tag, result: Delivered::of(result) });
     }
 }
 
