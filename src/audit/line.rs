@@ -1,8 +1,6 @@
 //! One outcome as one line, written straight into a buffer: this runs once for each record, so nothing is built first
 //! and copied later. The fields and their order are the contract's; readers use `models::AuditEntry`.
 
-use std::io::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -11,7 +9,7 @@ use jiff::Timestamp;
 use super::chain::{ChainHash, HASH_FIELD, HASH_HEX, Hashing, LINE_END, write_hex};
 use crate::config::AuditPayload;
 use crate::dlq::{Buried, headers};
-use crate::models::{escape_into, escape_utf8_into, utf8, write_number};
+use crate::models::{escape_into, escape_utf8_into, put, utf8, write_number};
 use crate::record::Record;
 
 /// What a line holds besides key and payload, about.
@@ -284,11 +282,6 @@ fn text_or_base64(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
         }
         Some(Err(bytes)) => put(out, format_args!(",\"{name}_base64\":\"{}\"", BASE64.encode(bytes))),
     }
-}
-
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // Writing into a Vec cannot fail.
-    drop(out.write_fmt(text));
 }
 
 #[cfg(test)]

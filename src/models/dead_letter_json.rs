@@ -1,12 +1,10 @@
 //! A dead letter straight into its JSON: the same bytes as its `Serialize` through the safe formatter, in a fraction of the
 //! time. A topic full of orders that all fail makes one of these for each, and most of it is a payload full of quotes.
 
-use std::io::Write as _;
-
 use jiff::Timestamp;
 
 use super::bytes_field::BytesField;
-use super::json::{escape_into, write_number};
+use super::json::{escape_into, put, write_number};
 use super::{DeadLetter, OriginalPayload};
 
 /// About how long the JSON of a letter is without its texts.
@@ -120,9 +118,4 @@ fn list<T>(
         write(out, value);
     }
     out.push(close);
-}
-
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // Writing into a Vec cannot fail.
-    drop(out.write_fmt(text));
 }

@@ -4,7 +4,7 @@
 //! Two ways in, one set of rules: [`SafeFormatter`] for whatever serializes, [`escape_into`] for one long string in a
 //! hurry.
 
-use std::io;
+use std::{fmt, io};
 
 use serde::Serialize;
 use serde_json::ser::Formatter;
@@ -151,6 +151,12 @@ pub fn to_safe_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_js
 /// ```
 pub fn to_safe_string<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
     String::from_utf8(to_safe_vec(value)?).map_err(serde::ser::Error::custom)
+}
+
+/// Appends formatted text.
+pub(crate) fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // Writing into a Vec cannot fail.
+    drop(io::Write::write_fmt(out, text));
 }
 
 /// Appends a number; the formatting machinery costs several times as much.

@@ -25,7 +25,7 @@ pub use decode::{DecodeError, DecodeLimits, MAX_DEPTH, decode};
 pub use health_entry::{HealthEntry, HealthLevel};
 pub use json::{SafeFormatter, escape_into, to_safe_string, to_safe_vec, write_safe};
 #[cfg(any(feature = "tracker", feature = "audit", feature = "dlq"))]
-pub(crate) use json::{escape_utf8_into, write_number};
+pub(crate) use json::{escape_utf8_into, put, write_number};
 pub use order::{CustomerInfo, InventoryStatus, Item, Metadata, Order};
 pub use text::{is_unsafe, safe_short, safe_text, shorten, utf8};
 pub use time::format_timestamp;
