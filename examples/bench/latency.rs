@@ -7,14 +7,12 @@ use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientContext, Message as _};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use serde_json::{Value, json};
 
+use crate::acknowledged::{Acknowledged, At};
 use crate::orders::Orders;
 use crate::{Kafka, fill};
 
@@ -39,24 +37,6 @@ pub struct Load {
     pub size: usize,
 }
 
-type Place = (i32, i64);
-
-/// Notes when each record was acknowledged.
-#[derive(Default)]
-struct Acknowledged(Mutex<Vec<(Place, Instant)>>);
-
-impl ClientContext for Acknowledged {}
-
-impl ProducerContext for Acknowledged {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let now = Instant::now();
-        let message = result.as_ref().unwrap_or_else(|(error, _)| panic!("a record was not stored: {error}"));
-        self.0.lock().expect("no panic").push(((message.partition(), message.offset()), now));
-    }
-}
-
 /// Produces this load, and says how long the tracker's lines took.
 pub fn run(kafka: &Kafka, load: &Load, events: &Path) -> Value {
     let begun = Instant::now();
@@ -69,7 +49,7 @@ pub fn run(kafka: &Kafka, load: &Load, events: &Path) -> Value {
         producer.flush(PATIENCE).expect("every record is acknowledged");
         (follower.join().expect("the audit log was followed"), late)
     });
-    let acknowledged = std::mem::take(&mut *producer.context().0.lock().expect("no panic"));
+    let acknowledged = producer.context().take();
     let mut delays: Vec<Duration> = acknowledged
         .iter()
         .filter(|(_, at)| *at >= counted_from)
@@ -136,7 +116,7 @@ fn produce(
 }
 
 /// Reads what the file gains until it has told of so many records, and notes when each was seen.
-fn follow(events: &Path, kafka: &Kafka, count: u64) -> HashMap<Place, Instant> {
+fn follow(events: &Path, kafka: &Kafka, count: u64) -> HashMap<At, Instant> {
     let mut file = File::open(events).expect("the tracker has begun its audit log");
     // The number that this segment gets when it is sealed.
     let mut segment = 1;
@@ -190,7 +170,7 @@ fn id(metadata: &std::io::Result<Metadata>) -> Option<u64> {
 }
 
 /// Whose outcome a line is; the marker stands near its beginning.
-fn place(line: &[u8], marker: &[u8]) -> Option<Place> {
+fn place(line: &[u8], marker: &[u8]) -> Option<At> {
     let head = &line[..line.len().min(512)];
     let at = head.windows(marker.len()).position(|window| window == marker)? + marker.len();
     let mut numbers = head[at..].splitn(3, |byte| *byte == b',');

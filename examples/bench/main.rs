@@ -12,6 +12,7 @@
     reason = "a measurement that cannot be made ends here, and says why"
 )]
 
+mod acknowledged;
 mod consume;
 mod fill;
 mod latency;

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use crate::acknowledged::At;
 use crate::figures::{Times, judge, shown};
-use crate::load::At;
 use crate::target::{Hit, Mood, Target};
 use crate::watch::Watch;
 use crate::{Ground, LATE, PARTITIONS, WELL};

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::load::At;
+use crate::acknowledged::At;
 use crate::watch::Seen;
 
 /// What one round has shown of some orders: milliseconds from the acknowledgement to the line, and how many have no line

@@ -1,41 +1,21 @@
 //! Orders at an even pace, and when Kafka has acknowledged each of them; and the end of the topics that they were in.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientConfig, ClientContext, Message as _};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use tokio::runtime::Runtime;
 
+use crate::acknowledged::{Acknowledged, At};
 use crate::orders;
-
-/// Partition and offset.
-pub type At = (i32, i64);
 
 /// How large an order is, in bytes.
 const ORDER_BYTES: usize = 1250;
 /// How long the last acknowledgements may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Notes when each order was acknowledged, on the client's own thread: nothing else has to be woken for it.
-#[derive(Default)]
-struct Acknowledged(Mutex<HashMap<At, Instant>>);
-
-impl ClientContext for Acknowledged {}
-
-impl ProducerContext for Acknowledged {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let now = Instant::now();
-        let message = result.as_ref().unwrap_or_else(|(error, _)| panic!("an order was not stored: {error}"));
-        self.0.lock().expect("no panic").insert((message.partition(), message.offset()), now);
-    }
-}
 
 /// Sends orders. One sender is there for the whole measurement: a new one first connects, and then sends at once what was
 /// due meanwhile, half a second of orders, whose times would be the p99 of a short round.
@@ -64,7 +44,7 @@ impl Load {
             }
         }
         self.0.flush(PATIENCE).expect("every order is acknowledged");
-        std::mem::take(&mut *self.0.context().0.lock().expect("no panic"))
+        self.0.context().take().into_iter().collect()
     }
 }
 

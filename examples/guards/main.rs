@@ -16,6 +16,8 @@
     reason = "a measurement fails by panicking, and prints its figures"
 )]
 
+#[path = "../bench/acknowledged.rs"]
+mod acknowledged;
 mod delivery;
 mod figures;
 mod load;

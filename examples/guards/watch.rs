@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::load::At;
+use crate::acknowledged::At;
 
 /// How often the file is looked at; what is measured is longer by half of it.
 const GLANCE: Duration = Duration::from_micros(500);
