@@ -18,6 +18,8 @@ const TAIL_BYTES: u64 = 64 << 20;
 /// How much of the file's end stays in the page cache, for those who follow it, and in which steps the rest is let go.
 const CACHED_BYTES: u64 = 64 << 20;
 const LET_GO_BYTES: u64 = 8 << 20;
+/// After this much of a group the disk begins with it, so that it is busy while the rest is copied.
+const WRITEBACK_BYTES: u64 = 256 << 10;
 /// How much of it is held at once.
 const PIECE_BYTES: u64 = 1 << 20;
 
@@ -135,16 +137,26 @@ impl AuditFile {
     pub(super) fn append(&mut self, buffers: &[&[u8]]) -> Result<(), WriteFailure> {
         let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|bytes| IoSlice::new(bytes)).collect();
         let mut left = &mut slices[..];
+        let (mut len, mut begun) = (self.durable_len, self.durable_len);
         while !left.is_empty() {
-            match self.file.write_vectored(left) {
+            let piece = piece(left);
+            match self.file.write_vectored(&left[..piece]) {
                 Ok(0) => return Err(self.cut_back(io::ErrorKind::WriteZero.into())),
-                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Ok(written) => {
+                    len += written as u64;
+                    IoSlice::advance_slices(&mut left, written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.cut_back(error)),
             }
+            // The last piece is the sync's.
+            if len - begun >= WRITEBACK_BYTES && !left.is_empty() {
+                self.not_needed(begun, len);
+                begun = len;
+            }
         }
         self.sync().map_err(|error| self.distrust(error))?;
-        self.durable_len += buffers.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        self.durable_len = len;
         self.let_go();
         Ok(())
     }
@@ -153,12 +165,19 @@ impl AuditFile {
     /// Kafka, whose own cache this is too, needs the room; and pages that were in use a moment ago cost less than new ones.
     fn let_go(&mut self) {
         let end = self.durable_len.saturating_sub(CACHED_BYTES);
-        let Some(len) = end.checked_sub(self.let_go_to).filter(|len| *len >= LET_GO_BYTES) else { return };
+        if end >= self.let_go_to + LET_GO_BYTES {
+            self.not_needed(self.let_go_to, end);
+            self.let_go_to = end;
+        }
+    }
+
+    /// Tells the page cache that these bytes are not needed: it lets go those that are on disk, and begins to write those
+    /// that are not.
+    fn not_needed(&self, from: u64, to: u64) {
         // No more than advice: a file system that does not take it keeps the pages.
-        if let Err(error) = fadvise(&self.file, self.let_go_to, NonZero::new(len), Advice::DontNeed) {
+        if let Err(error) = fadvise(&self.file, from, NonZero::new(to - from), Advice::DontNeed) {
             tracing::debug!(error = %io::Error::from(error), "the page cache takes no advice");
         }
-        self.let_go_to = end;
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -256,6 +275,16 @@ fn open_live(path: &Path) -> Result<(File, u64), AuditError> {
     Ok((file, durable_len))
 }
 
+/// How many of the buffers are written at once: until there is enough for the disk to begin with.
+fn piece(buffers: &[IoSlice<'_>]) -> usize {
+    let mut bytes = 0;
+    let long = buffers.iter().position(|buffer| {
+        bytes += buffer.len() as u64;
+        bytes >= WRITEBACK_BYTES
+    });
+    long.map_or(buffers.len(), |last| last + 1)
+}
+
 /// Why a group is not on disk.
 #[derive(Debug)]
 pub(super) enum WriteFailure {
@@ -298,6 +327,22 @@ mod tests {
         );
         file.rotate(1).expect("a new segment");
         assert_eq!(file.let_go_to, 0);
+    }
+
+    #[test]
+    fn a_group_of_several_pieces_is_written_in_order() {
+        let folder = folder();
+        let mut file = AuditFile::open(&folder.path().join("events")).expect("opened");
+        let buffers: Vec<Vec<u8>> = (0..40_u8).map(|n| vec![n; 30_000 + usize::from(n)]).collect();
+        let slices: Vec<&[u8]> = buffers.iter().map(Vec::as_slice).collect();
+        let expected = buffers.concat();
+        assert!(expected.len() as u64 > 4 * WRITEBACK_BYTES);
+        for times in 1..=2 {
+            file.append(&slices).expect("appended");
+            assert_eq!(file.len(), (expected.len() * times) as u64);
+            assert!(file.is_untouched().expect("metadata"));
+        }
+        assert!(std::fs::read(file.path()).expect("read") == expected.repeat(2));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::config::{AuditPayload, EventsCompress};
 use crate::record::{Record, TopicPartition};
 
 /// A group is written when it holds this much, or when nothing else waits.
-const GROUP_BYTES: usize = 2 << 20;
+const GROUP_BYTES: usize = 4 << 20;
 /// After this many lines a checkpoint is due.
 const CHECKPOINT_LINES: u64 = 100_000;
 /// How long the writer waits before it tries a full disk again.
