@@ -362,6 +362,7 @@ fn kafka_exit(error: &crate::kafka::KafkaError) -> Exit {
         | KafkaError::Topic { .. }
         | KafkaError::CreateTopic { .. }
         | KafkaError::Request { .. }
+        | KafkaError::Thread(_)
         | KafkaError::Fatal(_) => Exit::Failure,
     }
 }

@@ -90,6 +90,9 @@ pub enum KafkaError {
         /// Where the partition starts now.
         log_start: i64,
     },
+    /// The thread that reads a producer's delivery reports could not be started.
+    #[error("start the thread that reads delivery reports")]
+    Thread(#[source] std::io::Error),
     /// The client cannot go on (fenced, or an idempotence violation).
     #[error("the Kafka client stopped with a fatal error: {0}")]
     Fatal(String),

@@ -16,6 +16,7 @@ mod offsets;
 mod producer;
 mod reader;
 mod refusal;
+mod reports;
 #[cfg(feature = "dlq")]
 mod transactional;
 

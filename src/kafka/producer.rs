@@ -13,13 +13,12 @@ use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
-use rdkafka::producer::{
-    BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
-};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
 use tokio::sync::oneshot;
 
 use super::KafkaError;
 use super::client::{client_config, log_client_error, log_client_line};
+use super::reports::Reporting;
 use crate::config::KafkaSettings;
 use crate::record::Header;
 
@@ -181,7 +180,7 @@ pub(super) fn client_headers<'h>(headers: impl IntoIterator<Item = &'h Header>) 
 
 /// An idempotent producer that waits for all in-sync replicas.
 pub struct Producer {
-    inner: ThreadedProducer<DeliveryContext>,
+    inner: Reporting<DeliveryContext>,
 }
 
 impl std::fmt::Debug for Producer {
@@ -217,8 +216,7 @@ impl Producer {
                 ("queue.buffering.max.kbytes", &queue_kb),
             ],
         );
-        let inner = config.create_with_context(DeliveryContext).map_err(KafkaError::config)?;
-        Ok(Self { inner })
+        Ok(Self { inner: Reporting::new(&config, DeliveryContext)? })
     }
 
     /// Puts a record into the client's queue, in the order of the calls. The record is copied by the client.

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 
 use super::client::{client_config, log_client_error, log_client_line};
 use super::producer::ONE_AT_A_TIME;
 use super::producer::client_headers;
+use super::reports::Reporting;
 use super::{Delivered, KafkaError, Outgoing, SendError};
 use crate::config::KafkaSettings;
 
@@ -183,7 +184,7 @@ impl ProducerContext for Reports {
 
 /// A producer with a transactional id.
 pub struct TransactionalProducer {
-    inner: ThreadedProducer<Reports>,
+    inner: Reporting<Reports>,
     reports: Reports,
     /// How many records were sent since the last settling, and how many bytes.
     sent: usize,
@@ -232,7 +233,7 @@ impl TransactionalProducer {
             ],
         );
         let reports = Reports::default();
-        let inner = config.create_with_context(reports.clone()).map_err(KafkaError::Config)?;
+        let inner = Reporting::new(&config, reports.clone())?;
         Ok(Self { inner, reports, sent: 0, bytes: 0, mark: (0, Instant::now()), timeout })
     }
 
