@@ -103,16 +103,26 @@ impl Target {
     /// # Errors
     /// The failure with its category: what the target's status says, or that it could not be reached.
     async fn post(&self, record: &Record) -> Result<(), Failure> {
-        self.send(record, HeaderValue::from_static("application/json"), Vec::new()).await
+        self.send(record, HeaderValue::from_static("application/json"), Vec::new()).await.map(drop)
     }
 
-    /// The same with the record's outcome in the headers.
+    /// The same with the record's outcome in the headers. Nobody needs this target: one that takes the outcome and floods
+    /// us with its answer has failed too, for what it costs the others.
     ///
     /// # Errors
-    /// The same.
+    /// The same, and an answer that is too long.
     pub(super) async fn post_outcome(&self, judged: &Judged) -> Result<(), Failure> {
         let kind = if judged.deserialized { "application/json" } else { "application/octet-stream" };
-        self.send(&judged.record, HeaderValue::from_static(kind), outcome_headers(&judged.verdict)).await
+        match self
+            .send(&judged.record, HeaderValue::from_static(kind), outcome_headers(&judged.verdict))
+            .await?
+        {
+            Answer::Short => Ok(()),
+            Answer::TooLong => Err(Failure::new(
+                Category::Processing,
+                format!("the target answered with more than {} KiB", ANSWER_LIMIT / 1024),
+            )),
+        }
     }
 
     async fn send(
@@ -120,7 +130,7 @@ impl Target {
         record: &Record,
         content_type: HeaderValue,
         more: Vec<(HeaderName, HeaderValue)>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Answer, Failure> {
         let begun = Instant::now();
         let key = format!("{}/{}/{}", record.topic, record.partition, record.offset);
         let mut request = Request::builder()
@@ -155,13 +165,10 @@ impl Target {
         let body = answer.into_body();
         match category_of(status) {
             // Nothing of it is wanted, and it is too long to be read for the sake of the connection.
-            None if body.size_hint().lower() > ANSWER_LIMIT as u64 => Ok(()),
-            None => {
-                beginning_of(body, patience).await;
-                Ok(())
-            }
+            None if body.size_hint().lower() > ANSWER_LIMIT as u64 => Ok(Answer::TooLong),
+            None => Ok(beginning_of(body, patience).await.1),
             Some(category) => {
-                let body = beginning_of(body, patience).await;
+                let (body, _) = beginning_of(body, patience).await;
                 let quoted = String::from_utf8_lossy(&body);
                 let quoted = safe_short(quoted.trim(), QUOTE_CHARS);
                 let message = if quoted.is_empty() {
@@ -195,9 +202,17 @@ fn outcome_headers(verdict: &Verdict) -> Vec<(HeaderName, HeaderValue)> {
     headers
 }
 
+/// How much a target that took what it got had to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Short,
+    /// More than [`ANSWER_LIMIT`]: its connection is closed.
+    TooLong,
+}
+
 /// The first bytes of a body. The whole of it is read, so that the connection can be used again, unless it is too long or
 /// takes longer than `patience`: dropped unread, it closes its connection.
-async fn beginning_of(mut body: Incoming, patience: Duration) -> Vec<u8> {
+async fn beginning_of(mut body: Incoming, patience: Duration) -> (Vec<u8>, Answer) {
     let mut beginning = Vec::new();
     let mut length = 0;
     let read = async {
@@ -213,7 +228,7 @@ async fn beginning_of(mut body: Incoming, patience: Duration) -> Vec<u8> {
     };
     // Late or not, what has come is what there is.
     drop(tokio::time::timeout(patience, read).await);
-    beginning
+    (beginning, if length > ANSWER_LIMIT { Answer::TooLong } else { Answer::Short })
 }
 
 /// What a status means; `None` is success.
@@ -257,8 +272,8 @@ mod tests {
         Target::new(uri.parse().expect("a URL"), None, ATTEMPT_TIMEOUT)
     }
 
-    async fn post(target: &Target) -> Result<(), Failure> {
-        let record = Record {
+    fn record() -> Record {
+        Record {
             topic: Arc::from("orders"),
             partition: 0,
             offset: 1,
@@ -266,7 +281,11 @@ mod tests {
             key: None,
             value: Some(Bytes::from_static(b"{}")),
             headers: Vec::new(),
-        };
+        }
+    }
+
+    async fn post(target: &Target) -> Result<(), Failure> {
+        let record = record();
         let attempt = tokio::time::timeout(ATTEMPT_TIMEOUT, target.post(&record));
         attempt.await.expect("an answer within the attempt's time")
     }
@@ -303,6 +322,29 @@ mod tests {
         post(&target).await.expect("accepted");
         // As long as an answer is waited for otherwise.
         assert!(begun.elapsed() < ATTEMPT_TIMEOUT / 4, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_secondary_target_that_floods_has_failed() {
+        let judged =
+            Judged { record: record(), deserialized: true, verdict: Verdict::Processed { attempts: 1 } };
+        let long: &'static str = Box::leak("x".repeat(1 << 16).into_boxed_str());
+        for (head, drip, is_taken) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 65536\r\n\r\n", long, true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 65537\r\n\r\n", "", false),
+            ("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", long, false),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "1\r\nx\r\n", true),
+        ] {
+            let posted = server(head, drip).post_outcome(&judged).await;
+            match posted {
+                Ok(()) => assert!(is_taken, "{head}"),
+                Err(failure) => {
+                    assert!(!is_taken, "{head} {failure}");
+                    assert_eq!(failure.category(), Category::Processing);
+                    assert!(failure.to_string().ends_with("more than 64 KiB"), "{failure}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Desk {
         self.delivered.load(Ordering::Relaxed)
     }
 
-    /// Notices that it has not, in their one attempt.
+    /// Notices that it has not, in their one attempt, or to which it answered at too great a length.
     pub(in crate::pipeline) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
