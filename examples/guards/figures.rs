@@ -60,14 +60,15 @@ pub fn shown(rounds: &[Times]) -> String {
     format!("{half:.2}; {median:.2} ({low:.2}–{high:.2}) | {errors}")
 }
 
-/// How the p99 of rounds compares with that of the others, of which each was run close to its own: the quotient of the
-/// medians, and between which two it is in nine of ten draws of as many rounds from these.
-pub fn quotient(rounds: &[Times], others: &[Times]) -> [f64; 3] {
+/// How the p99 of rounds compares with that of the others together, of which each was run close to its own: the quotient of
+/// the medians, and between which two it is in nine of ten draws of as many rounds from these.
+pub fn quotient<const N: usize>(rounds: &[Times], others: [&[Times]; N]) -> [f64; 3] {
     let of = |places: &[usize]| {
-        let median = |rounds: &[Times]| quarters(places.iter().map(|at| rounds[*at].p99))[1];
-        median(rounds) / median(others)
+        let p99s = |rounds: &[Times]| places.iter().map(|at| rounds[*at].p99).collect::<Vec<_>>();
+        let median = |values: Vec<f64>| quarters(values.into_iter())[1];
+        median(p99s(rounds)) / median(others.iter().flat_map(|rounds| p99s(rounds)).collect())
     };
-    let count = rounds.len().min(others.len());
+    let count = others.iter().map(|others| others.len()).fold(rounds.len(), usize::min);
     let all: Vec<usize> = (0..count).collect();
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(6);
     let mut draws: Vec<f64> = (0..2000)
