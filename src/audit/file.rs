@@ -3,11 +3,8 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice, Read as _, Seek as _, SeekFrom, Write as _};
-use std::num::NonZero;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{Advice, fadvise};
 
 use super::lock::Lock;
 use super::{AuditError, segments, unsynced};
@@ -173,12 +170,18 @@ impl AuditFile {
 
     /// Tells the page cache that these bytes are not needed: it lets go those that are on disk, and begins to write those
     /// that are not.
+    #[cfg(target_os = "linux")]
     fn not_needed(&self, from: u64, to: u64) {
+        use rustix::fs::{Advice, fadvise};
         // No more than advice: a file system that does not take it keeps the pages.
-        if let Err(error) = fadvise(&self.file, from, NonZero::new(to - from), Advice::DontNeed) {
+        if let Err(error) = fadvise(&self.file, from, std::num::NonZero::new(to - from), Advice::DontNeed) {
             tracing::debug!(error = %io::Error::from(error), "the page cache takes no advice");
         }
     }
+
+    /// Other systems are not told: macOS takes no such advice.
+    #[cfg(not(target_os = "linux"))]
+    fn not_needed(&self, _from: u64, _to: u64) {}
 
     fn sync(&self) -> io::Result<()> {
         failpoint::reached("after-append");

@@ -11,6 +11,7 @@
 )]
 
 /// The bytes that are looked at at once.
+#[cfg(target_arch = "x86_64")]
 const WIDTH: usize = 64;
 
 /// Escapes the beginning of `text` into `out`, up to the first byte that is neither plain nor a quote or backslash, or as
