@@ -89,7 +89,7 @@ fn check_customer(customer: &CustomerInfo<'_>, broken: &mut Broken) {
 }
 
 fn blank(text: &str, broken: &mut Broken, violation: impl FnOnce(String) -> Violation) {
-    if text.trim().is_empty() {
+    if text.chars().all(char::is_whitespace) {
         broken.add(violation(quoted(text)));
     }
 }
@@ -101,13 +101,16 @@ fn quoted(text: &str) -> String {
 /// Whether a text looks like an e-mail address: something, one `@`, and a domain with a dot inside. Only the owner of
 /// the address can say more, so this refuses what is surely none and leaves the rest.
 fn looks_like_email(text: &str) -> bool {
-    let Some((local, domain)) = text.split_once('@') else { return false };
+    let bytes = text.as_bytes();
+    let Some(at) = bytes.iter().position(|byte| *byte == b'@') else { return false };
+    let (local, domain) = (&bytes[..at], &bytes[at + 1..]);
     !local.is_empty()
-        && !domain.contains('@')
-        && !domain.starts_with('.')
-        && !domain.ends_with('.')
-        && domain.contains('.')
-        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        && !domain.contains(&b'@')
+        && domain.first() != Some(&b'.')
+        && domain.last() != Some(&b'.')
+        && domain.contains(&b'.')
+        && (bytes.iter().all(u8::is_ascii_graphic)
+            || !text.contains(|c: char| c.is_whitespace() || c.is_control()))
 }
 
 /// A sum that knows how far binary rounding may have moved it.
