@@ -1,5 +1,6 @@
 //! One partition's records in, results out, in the order that the settings ask for. A stop lets what runs finish, ends
-//! every wait, and starts nothing new: what was not started has no outcome and is read again by whoever comes next.
+//! every wait, and begins no delivery and no other batch: what was not begun has no outcome and is read again by whoever
+//! comes next.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -59,9 +60,6 @@ async fn in_partition_order(
     while let Some(batch) = next(&mut records, stop).await {
         let mut done = Vec::with_capacity(batch.len());
         for record in batch {
-            if stop.is_cancelled() {
-                break;
-            }
             match judge.examine(record) {
                 Examined::Ended(ended) => done.push(ended),
                 Examined::ToDeliver(record, traced) => {
