@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Injects failures of delivery targets and of secondary targets, and prints what they cost the others: the tables of
 # docs/guards.md. Needs a running Kafka (KAFKA_BOOTSTRAP_SERVERS, or localhost:9092); about 5 minutes for
-# the delivery target and 4 for secondary ones, longer with more rounds. What each round found goes to the standard error.
+# the delivery target and 8 for secondary ones, longer with more rounds. What each round found goes to the standard error.
 #
 #   scripts/guards.sh [--seconds N] [--rounds N] [--rate N] [--only delivery|notify]
 set -euo pipefail

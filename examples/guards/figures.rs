@@ -61,18 +61,21 @@ pub fn shown(rounds: &[Times]) -> String {
 }
 
 /// How the p99 of rounds compares with that of the others together, of which each was run close to its own: the quotient of
-/// the medians, and between which two it is in nine of ten draws of as many rounds from these.
-pub fn quotient<const N: usize>(rounds: &[Times], others: [&[Times]; N]) -> [f64; 3] {
-    let of = |places: &[usize]| {
-        let p99s = |rounds: &[Times]| places.iter().map(|at| rounds[*at].p99).collect::<Vec<_>>();
+/// the medians, and between which two it is in nine of ten draws of as many sets of rounds from these. So many of the rounds
+/// that follow each other are a set: they have more in common with each other than with the rest.
+pub fn quotient<const N: usize>(rounds: &[Times], others: [&[Times]; N], set: usize) -> [f64; 3] {
+    let count = others.iter().map(|others| others.len()).fold(rounds.len(), usize::min);
+    let sets = count.div_ceil(set);
+    let of = |drawn: &[usize]| {
+        let places = || drawn.iter().flat_map(|at| at * set..count.min((at + 1) * set));
+        let p99s = |rounds: &[Times]| places().map(|at| rounds[at].p99).collect::<Vec<_>>();
         let median = |values: Vec<f64>| quarters(values.into_iter())[1];
         median(p99s(rounds)) / median(others.iter().flat_map(|rounds| p99s(rounds)).collect())
     };
-    let count = others.iter().map(|others| others.len()).fold(rounds.len(), usize::min);
-    let all: Vec<usize> = (0..count).collect();
+    let all: Vec<usize> = (0..sets).collect();
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(6);
     let mut draws: Vec<f64> = (0..2000)
-        .map(|_| of(&all.iter().map(|_| random.random_range(0..count)).collect::<Vec<_>>()))
+        .map(|_| of(&all.iter().map(|_| random.random_range(0..sets)).collect::<Vec<_>>()))
         .collect();
     draws.sort_unstable_by(f64::total_cmp);
     [of(&all), draws[100], draws[1899]]

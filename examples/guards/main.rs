@@ -62,7 +62,7 @@ struct Flags {
     /// How long orders are sent in each case of a round [default: 3 for delivery, 1 for notify]
     #[arg(long)]
     seconds: Option<u64>,
-    /// How often each case is run: all of them one after the other, then again [default: 3 for delivery, 36 for notify]
+    /// How often each case is run: all of them one after the other, then again [default: 3 for delivery, 48 for notify]
     #[arg(long)]
     rounds: Option<usize>,
     /// Orders per second, all partitions together [default: 300 for delivery, 1000 for notify]
@@ -93,6 +93,13 @@ struct Tracker {
     program: Program,
     events: PathBuf,
     log: PathBuf,
+}
+
+impl Tracker {
+    /// Removes what it wrote, which is in memory.
+    fn forget(&self) {
+        std::fs::remove_file(&self.events).expect("an audit log");
+    }
 }
 
 impl Ground {
@@ -129,17 +136,6 @@ impl Ground {
             assert!(sent.keys().all(|at| seen.contains_key(at)), "{topic}: no outcomes after a minute");
         }
     }
-}
-
-/// What the tracker said of its secondary target when it ended.
-fn last_words(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).expect("a health log");
-    let line = text.lines().find(|line| line.contains("posted outcomes to a secondary target"));
-    let Some(line) = line else { return "–".to_owned() };
-    let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
-    let counts = ["delivered", "failed", "dropped_full", "dropped_out", "dropped_ended"];
-    let counts = counts.map(|name| line["metadata"][name].to_string());
-    format!("{}, {}, dropped {}, {}, {}", counts[0], counts[1], counts[2], counts[3], counts[4])
 }
 
 fn main() -> ExitCode {
