@@ -95,13 +95,6 @@ struct Tracker {
     log: PathBuf,
 }
 
-impl Tracker {
-    /// Removes what it wrote, which is in memory.
-    fn forget(&self) {
-        std::fs::remove_file(&self.events).expect("an audit log");
-    }
-}
-
 impl Ground {
     /// A topic of its own, for one case.
     fn topic(&mut self) -> String {

@@ -4,6 +4,7 @@
 //! are apart. That is a tenth and more for as long as they run, whatever they do: so all of them are started anew several
 //! times, and what is found counts by these sets.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,26 +25,31 @@ const MOODS: [(&str, Option<Mood>); 6] = [
 /// So many rounds each set of trackers has.
 const ROUNDS: usize = 6;
 
+/// What trackers said of their secondary targets when they ended, all of a kind together: posted, failed, dropped because
+/// the queue was full, because the target was held to be out, because the tracker ended.
+type Told = [u64; 5];
+
 /// Runs all of them, and prints the table.
 pub fn run(ground: &mut Ground) {
     let mut found: [Vec<Times>; MOODS.len()] = MOODS.map(|_| Vec::new());
-    let mut told = MOODS.map(|_| None);
+    let mut told = MOODS.map(|_| Told::default());
     let rounds = ground.flags.rounds.unwrap_or(48);
-    for set in 0..rounds.div_ceil(ROUNDS) {
-        let turns: Vec<Vec<usize>> = (set * ROUNDS..rounds.min((set + 1) * ROUNDS)).map(turn).collect();
-        run_set(ground, &turns, &mut found, &mut told);
+    for first in (0..rounds).step_by(ROUNDS) {
+        run_set(ground, first..rounds.min(first + ROUNDS), &mut found, &mut told);
     }
     println!(
         "| the secondary target | orders | p50; p99 (ms) | errors | p99 ÷ that without (nine of ten draws) | posted, failed, dropped: full, out, ended |"
     );
     println!("|---|---|---|---|---|---|");
-    for (((name, _), rounds), told) in MOODS.iter().zip(&found).zip(told) {
+    for (((name, mood), rounds), told) in MOODS.iter().zip(&found).zip(told) {
         let orders: usize = rounds.iter().map(|one| one.orders).sum();
         // Those without, together: what one of them happens to have differs as much as the others do.
         let [times, low, high] = quotient(rounds, [&found[0], &found[1]], ROUNDS);
-        let words = told.map_or("–".to_owned(), |[posted, failed, full, out, ended]: Told| {
-            format!("{posted}, {failed}, dropped {full}, {out}, {ended}")
-        });
+        let [posted, failed, full, out, ended] = told;
+        let words = match mood {
+            Some(_) => format!("{posted}, {failed}, dropped {full}, {out}, {ended}"),
+            None => "–".to_owned(),
+        };
         println!("| {name} | {orders} | {} | {times:.2} ({low:.2}–{high:.2}) | {words} |", shown(rounds));
     }
 }
@@ -51,13 +57,12 @@ pub fn run(ground: &mut Ground) {
 /// Starts all of them, runs these rounds, and stops them.
 fn run_set(
     ground: &mut Ground,
-    turns: &[Vec<usize>],
+    rounds: Range<usize>,
     found: &mut [Vec<Times>; MOODS.len()],
-    told: &mut [Option<Told>; MOODS.len()],
+    told: &mut [Told; MOODS.len()],
 ) {
-    let Some(first) = turns.first() else { return };
     let mut trackers: Vec<(usize, String, Tracker)> = Vec::new();
-    for at in first.iter().copied() {
+    for at in turn(rounds.start) {
         let topic = ground.topic();
         let main = Target::start(ground.targets.handle(), WELL, Hit::All);
         let second = MOODS[at].1.map(|mood| Target::start(ground.others.handle(), mood, Hit::All));
@@ -72,37 +77,36 @@ fn run_set(
     for (_, topic, tracker) in &trackers {
         ground.warm_up(topic, rate, &[tracker]);
     }
-    for turn in turns {
-        for at in turn.iter().copied() {
+    for round in rounds {
+        for at in turn(round) {
             let (_, topic, tracker) = &trackers[at];
             let watch = Watch::start(tracker.events.clone());
             let sent = ground.load.send(topic, PARTITIONS, rate, time);
             let times = judge(&sent, &watch.wait_for(sent.keys(), LATE), |_| true);
-            eprintln!("round {}: secondary target {}: {times:?}", found[at].len() + 1, MOODS[at].0);
+            eprintln!("round {}: secondary target {}: {times:?}", round + 1, MOODS[at].0);
             found[at].push(times);
         }
     }
     for (at, _, mut tracker) in trackers {
         tracker.program.signal("TERM");
         assert_eq!(tracker.program.ended_within(Duration::from_secs(30)), Some(0));
-        if let Some(more) = told_by(&tracker.log) {
-            let before = told[at].unwrap_or_default();
-            told[at] = Some(std::array::from_fn(|which| before[which] + more[which]));
+        if MOODS[at].1.is_some() {
+            for (sum, more) in told[at].iter_mut().zip(last_words(&tracker.log)) {
+                *sum += more;
+            }
         }
-        tracker.forget();
+        // It is in memory, and there are many sets.
+        std::fs::remove_file(&tracker.events).expect("an audit log");
     }
 }
 
-/// What a tracker said of its secondary target when it ended: posted, failed, dropped because the queue was full, because
-/// the target was held to be out, because the tracker ended.
-type Told = [u64; 5];
-
-fn told_by(log: &Path) -> Option<Told> {
+/// What a tracker said of its secondary target when it ended.
+fn last_words(log: &Path) -> Told {
     let text = std::fs::read_to_string(log).expect("a health log");
-    let line = text.lines().find(|line| line.contains("posted outcomes to a secondary target"))?;
-    let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    let line = text.lines().find(|line| line.contains("posted outcomes to a secondary target"));
+    let line: serde_json::Value = serde_json::from_str(line.expect("its last words")).expect("JSON");
     let counts = ["delivered", "failed", "dropped_full", "dropped_out", "dropped_ended"];
-    Some(counts.map(|name| line["metadata"][name].as_u64().expect("a count")))
+    counts.map(|name| line["metadata"][name].as_u64().expect("a count"))
 }
 
 /// The order of a round: each begins with another one, and every other round goes backwards, so that none always follows
